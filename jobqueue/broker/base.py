@@ -1,0 +1,304 @@
+"""The broker port: what the rest of jobqueue asks of Redis, and of the in-memory fake.
+
+`Broker` is what producers, operators and the scheduler use; a `Consumer` is one incarnation of one
+worker. Every adapter passes the contract suite in `tests/contract/`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from jobqueue.job import Job, JobState, Priority
+from jobqueue.outcome import Outcome
+from jobqueue.record import DeadLetter, Execution, JournalKind
+
+
+@dataclass(slots=True, kw_only=True)
+class Submission:
+    """A job with how it is to be enqueued.
+
+    Due after *delay* (by the broker's clock) or at *run_at_ms* (wall time, ms since the epoch).
+    With an *idempotency_key*, the same job again within *idempotency_ttl* queues nothing.
+    *generation* counts how often the job came back from the dead letters.
+    """
+
+    job: Job
+    delay: timedelta | None = None
+    run_at_ms: int | None = None
+    idempotency_key: str | None = None
+    idempotency_ttl: timedelta = timedelta(hours=24)
+    generation: int = 0
+
+
+class Enqueued(StrEnum):
+    """What came of one submission."""
+
+    NEW = "new"
+    EXISTS = "exists"
+    CONFLICT = "conflict"
+
+
+@dataclass(slots=True, frozen=True)
+class EnqueueResult:
+    """`new`; or `exists`: the job, its idempotency key or its unique key is already queued as *job_id*;
+    or `conflict`: the idempotency key stands for another body, queued as *job_id*."""
+
+    status: Enqueued
+    job_id: str
+
+
+class Delivery(msgspec.Struct, kw_only=True):
+    """A job as handed once to one worker, with its receipt (`rank`, `entry_id`)."""
+
+    queue: str
+    rank: int
+    entry_id: bytes
+    job_id: str
+    body: bytes
+    attempt: int = 1
+    crashes: int = 0
+    generation: int = 0
+    deferrals: int = 0
+    expires_ms: int = 0
+    last_error: str | None = None
+    unique_key: str | None = None
+
+    @property
+    def failures(self) -> int:
+        """Failed attempts so far: crashes are counted apart."""
+        return self.attempt - 1 - self.crashes
+
+    @property
+    def queued_ms(self) -> int:
+        """When the entry became ready, ms, by the broker's clock."""
+        return int(self.entry_id.partition(b"-")[0])
+
+
+class Settlement(msgspec.Struct, kw_only=True):
+    """An outcome on its way to the broker, with the facts of the attempt for the history."""
+
+    delivery: Delivery
+    outcome: Outcome
+    type: str = ""
+    started_ms: int = 0
+    duration_ms: float = 0.0
+    result_ttl_ms: int | None = None
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Beat:
+    """The answer to a heartbeat: what is asked of this worker on one queue."""
+
+    queue: str
+    alive: bool
+    paused: bool = False
+    cancel: Collection[str] = ()
+
+
+class Heartbeat(Protocol):
+    """Renews a consumer's lease from a thread of its own, on a connection of its own. Blocking."""
+
+    def beat(self, progress: Mapping[str, Mapping[str, bytes]]) -> list[Beat]:
+        """Renew on every queue; *progress* is queue → job id → JSON.
+
+        Raises:
+            BrokerUnavailable: no answer; the lease may or may not have been renewed.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Consumer(Protocol):
+    """One incarnation of one worker on its queues; made by `Broker.join`."""
+
+    name: str
+    queues: Sequence[str]
+
+    async def fetch(self, want: int, *, skip: Collection[str] = ()) -> list[Delivery]:
+        """Take up to *want* jobs for this consumer, queues in order, highest priority first, oldest first within one.
+
+        Waits at most the broker's block time when nothing is ready, then returns an empty list.
+        May return more than *want* when several priorities fill at the same instant. *skip* names
+        paused queues. A delivery stays ours until it is settled or our lease runs out. Cancelling
+        takes nothing for good: entries whose reply was lost come back through `adopt`.
+
+        Raises:
+            BrokerUnavailable: the broker cannot be reached; something may have been taken: `adopt`.
+        """
+        ...
+
+    async def adopt(self, known: Collection[bytes]) -> list[Delivery]:
+        """Everything delivered to this consumer and not settled, except the entry ids in *known*."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Carry out the outcomes, all or nothing per queue. Safe to repeat: what is settled stays settled.
+
+        Raises:
+            LeaseLost: this consumer was reaped; nothing was changed on that queue.
+            BrokerUnavailable: no answer; call again with the same settlements.
+        """
+        ...
+
+    def heartbeat(self) -> Heartbeat: ...
+
+    def now_ms(self) -> int:
+        """The broker's wall clock as estimated here, ms."""
+        ...
+
+    async def leave(self) -> None:
+        """Deregister, after everything is settled. What is still pending is left to the reaper."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """Where a live job is."""
+
+    job: Job
+    state: JobState
+    attempt: int
+    due_ms: int | None = None
+    worker: str | None = None
+    last_error: str | None = None
+    progress: bytes | None = None
+    cancel_requested: bool = False
+
+
+class QueueStats(msgspec.Struct, kw_only=True):
+    """One queue at one instant. Counters count since the queue began."""
+
+    queue: str
+    ready: dict[Priority, int]
+    running: int
+    delayed: int
+    dead: int
+    """Dead letters held in the broker: all without Postgres, the unshipped ones with it."""
+    journal: int
+    """Batches of history waiting to be shipped."""
+    oldest_ready_ms: int | None
+    """Age of the oldest ready job."""
+    next_due_ms: int | None
+    """Time until the next delayed job is due; negative when overdue."""
+    paused: bool
+    workers: int
+    live: int
+    enqueued: int
+    completed: int
+    died: int
+    cancelled: int
+    expired: int
+    requeued: int
+    purged: int
+    """Dead letters deleted by hand."""
+    journal_dropped: int
+
+    @property
+    def depth(self) -> int:
+        """Jobs ready to run."""
+        return sum(self.ready.values())
+
+    @property
+    def drift(self) -> int:
+        """Invariant I1, which must be 0: what came in, less what ended, is what is there."""
+        ended = self.completed + self.died + self.cancelled + self.expired
+        places = self.depth + self.running + self.delayed
+        return abs(self.enqueued - ended - self.live) + abs(self.live - places)
+
+
+class WorkerInfo(msgspec.Struct, kw_only=True):
+    """A consumer as the broker sees it."""
+
+    name: str
+    queue: str
+    running: int
+    lease_ms: int
+    """What is left of its lease; negative when it has run out."""
+
+
+class JournalPage(msgspec.Struct, kw_only=True):
+    """A page of what waits to be shipped; *last* is the cursor after it."""
+
+    last: str
+    executions: list[Execution] = msgspec.field(default_factory=list)
+    dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
+
+
+class Journal(Protocol):
+    """What waits in the broker for Postgres. Two streams a queue: `journal` and `dead`."""
+
+    async def epoch(self, queue: str) -> str | None:
+        """The identity of this broker's data for *queue*: a flushed broker has a new one. None: nothing yet."""
+        ...
+
+    async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
+        """Up to *count* entries after the cursor *after* (`0-0` is the beginning), or None."""
+        ...
+
+    async def trim(self, queue: str, kind: JournalKind, *, upto: str) -> None:
+        """Drop everything up to and including *upto*. Safe to repeat."""
+        ...
+
+
+class Broker(Protocol):
+    """The queues, for producers, operators, the scheduler and as the source of consumers."""
+
+    journal: Journal
+
+    async def enqueue(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
+        """Queue them, in order, one result each; concurrent calls share round trips.
+
+        Raises:
+            BrokerUnavailable: nothing was queued.
+            Backpressure: the broker is full; nothing was queued.
+            EnqueueUncertain: no answer in time.
+        """
+        ...
+
+    async def join(self, queues: Sequence[str]) -> Consumer:
+        """Register a new consumer on *queues* and make the queues where they are missing."""
+        ...
+
+    async def promote(self, queue: str) -> timedelta | None:
+        """Make due jobs ready. Returns the time until the next one is due (0: there are more now), or None."""
+        ...
+
+    async def reap(self, queue: str) -> int:
+        """Give the jobs of dead workers back. Returns how many."""
+        ...
+
+    async def cancel(self, queue: str, job_id: str) -> JobState | None:
+        """Cancel a job. `cancelled`: it was waiting and is gone; `running`: its worker was asked; None: not live."""
+        ...
+
+    async def locate(self, queue: str, job_id: str) -> Found | None:
+        """Where a job is, or None when it is not live."""
+        ...
+
+    async def result(self, queue: str, job_id: str) -> bytes | None:
+        """The kept outcome of an ended job, JSON `{"outcome": ..., "result": ..., "error": ...}`; None: none."""
+        ...
+
+    async def pause(self, queue: str) -> None: ...
+
+    async def resume(self, queue: str) -> None: ...
+
+    async def purge(self, queue: str, priorities: Iterable[Priority], *, delayed: bool) -> int:
+        """Cancel everything that waits; running jobs go on. Returns how many."""
+        ...
+
+    async def queues(self) -> list[str]: ...
+
+    async def stats(self, queue: str) -> QueueStats: ...
+
+    async def workers(self, queue: str) -> list[WorkerInfo]: ...
+
+    async def close(self) -> None: ...

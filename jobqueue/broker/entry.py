@@ -1,0 +1,195 @@
+"""The small texts that travel beside a body: headers, enqueue specs, journal lines, results.
+
+A header is "attempt crashes generation deferrals expires_ms last_error unique_key", one blank between,
+`-` for no error and nothing after the last blank for no key. A job on its first delivery needs none.
+"""
+
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from jobqueue.broker.base import Delivery, Settlement, Submission
+from jobqueue.clock import to_ms
+from jobqueue.job import PRIORITIES
+from jobqueue.outcome import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Dead,
+    Expired,
+    Failure,
+    Released,
+    Retrying,
+    Snoozed,
+)
+from jobqueue.record import DeadLetter, Execution
+
+NO_ERROR: Final = "-"
+OUTCOME_NAMES: Final = {
+    Completed: "completed",
+    Retrying: "retrying",
+    Snoozed: "snoozed",
+    Dead: "dead",
+    Cancelled: "cancelled",
+    Expired: "expired",
+    Released: "released",
+    Crashed: "crashed",
+}
+
+
+def header(
+    *,
+    attempt: int = 1,
+    crashes: int = 0,
+    generation: int = 0,
+    deferrals: int = 0,
+    expires_ms: int = 0,
+    last_error: str | None = None,
+    unique_key: str | None = None,
+) -> str:
+    """A header with these counters."""
+    error = "_".join((last_error or NO_ERROR).split()) or NO_ERROR
+    return f"{attempt} {crashes} {generation} {deferrals} {expires_ms} {error} {unique_key or ''}"
+
+
+def read_header(text: bytes) -> dict[str, Any]:
+    """The counters of a header by the names that `Delivery` uses."""
+    attempt, crashes, generation, deferrals, expires_ms, error, unique_key = text.decode().split(" ", 6)
+    return {
+        "attempt": int(attempt),
+        "crashes": int(crashes),
+        "generation": int(generation),
+        "deferrals": int(deferrals),
+        "expires_ms": int(expires_ms),
+        "last_error": None if error == NO_ERROR else error,
+        "unique_key": unique_key or None,
+    }
+
+
+def delivery(queue: str, rank: int, entry_id: bytes, fields: list[bytes]) -> Delivery:
+    """An entry of a job stream as a delivery."""
+    if len(fields) == 4:
+        return Delivery(queue=queue, rank=rank, entry_id=entry_id, job_id=fields[1].decode(), body=fields[3])
+    return Delivery(
+        queue=queue,
+        rank=rank,
+        entry_id=entry_id,
+        job_id=fields[1].decode(),
+        body=fields[3],
+        **read_header(fields[5]),
+    )
+
+
+def spec(submission: Submission, body: bytes, key_ordinal: int) -> str:
+    """How enqueue.lua is to queue a job: one digit for a plain one."""
+    job = submission.job
+    rank = job.priority.rank
+    plain = (
+        submission.delay is None
+        and submission.run_at_ms is None
+        and submission.idempotency_key is None
+        and not submission.generation
+        and job.expires is None
+        and job.unique_key is None
+    )
+    if plain:
+        return str(rank)
+    due = "0"
+    if submission.delay is not None:
+        due = f"+{to_ms(submission.delay)}"
+    elif submission.run_at_ms is not None:
+        due = f"@{submission.run_at_ms}"
+    ttl_ms = to_ms(job.expires) if job.expires is not None else 0
+    key_ttl_ms = to_ms(submission.idempotency_ttl)
+    return (
+        f"{rank} {due} {ttl_ms} {key_ordinal} {key_ttl_ms} {digest(submission, body)} "
+        f"{submission.generation} {job.unique_key or ''}"
+    )
+
+
+def digest(submission: Submission, body: bytes) -> str:
+    """What makes two submissions the same one: type, payload and options, but not the id."""
+    if submission.idempotency_key is None:
+        return NO_ERROR
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    fields.pop("created_ms", None)
+    parts = b"".join(key.encode() + b"=" + bytes(fields[key]) + b"\n" for key in sorted(fields))
+    return blake2b(parts + submission.job.priority.value.encode(), digest_size=12).hexdigest()
+
+
+def failure_of(settlement: Settlement) -> Failure | None:
+    return getattr(settlement.outcome, "failure", None)
+
+
+def journal_line(settlement: Settlement) -> bytes:
+    """A settlement as a line of history."""
+    taken, outcome = settlement.delivery, settlement.outcome
+    line: list[Any] = [
+        taken.job_id,
+        settlement.type,
+        taken.rank,
+        taken.generation,
+        taken.attempt,
+        OUTCOME_NAMES[type(outcome)],
+        taken.queued_ms,
+        settlement.started_ms,
+        round(settlement.duration_ms, 3),
+    ]
+    failure = failure_of(settlement)
+    if failure is not None:
+        line += [failure.error_class, failure.message, failure.traceback]
+    return msgspec.json.encode(line)
+
+
+def read_journal_entry(queue: str, fields: list[bytes]) -> list[Execution]:
+    """The executions in an entry of the journal."""
+    worker = fields[3].decode()
+    return [_execution(queue, worker, msgspec.json.decode(line)) for line in fields[5].split(b"\n") if line]
+
+
+def _execution(queue: str, worker: str, line: list[Any]) -> Execution:
+    error_class, message, traceback = [*line[9:12], None, None, None][:3]
+    return Execution(
+        job_id=line[0],
+        queue=queue,
+        type=line[1],
+        priority=PRIORITIES[line[2]],
+        generation=line[3],
+        attempt=line[4],
+        outcome=line[5],
+        worker=worker,
+        queued_ms=line[6],
+        started_ms=line[7],
+        duration_ms=line[8],
+        error_class=error_class,
+        error_message=message,
+        traceback=traceback,
+    )
+
+
+def failure_json(failure: Failure) -> bytes:
+    return msgspec.json.encode([failure.error_class, failure.message, failure.traceback])
+
+
+def read_dead_letter(queue: str, entry_id: bytes, fields: list[bytes]) -> DeadLetter:
+    """An entry of the stream of dead letters."""
+    counters = read_header(fields[5])
+    error_class, message, traceback = msgspec.json.decode(fields[11])
+    return DeadLetter(
+        entry_id=entry_id.decode(),
+        queue=queue,
+        priority=PRIORITIES[int(fields[7])],
+        job_id=fields[1].decode(),
+        body=fields[3],
+        reason=fields[9].decode(),
+        error_class=error_class,
+        error_message=message,
+        traceback=traceback,
+        attempts=counters["attempt"],
+        crashes=counters["crashes"],
+        generation=counters["generation"],
+        unique_key=counters["unique_key"],
+        worker=fields[13].decode(),
+        died_ms=int(entry_id.partition(b"-")[0]),
+    )

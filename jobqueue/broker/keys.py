@@ -1,0 +1,68 @@
+"""Every Redis key, in one place. One queue is one hash tag, so one slot of a cluster."""
+
+from dataclasses import dataclass
+
+from jobqueue.job import PRIORITIES
+
+GROUP = "workers"
+"""The one consumer group of every job stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The keys of one queue. The names are those that the scripts' headers use."""
+
+    critical: str  # STREAM  ready and running jobs: i id, b body, h header on re-delivery
+    high: str  # STREAM
+    medium: str  # STREAM
+    low: str  # STREAM
+    jobs: str  # HASH    id -> <rank><entry id> | d<rank><header>\n<body>; HLEN = live jobs
+    delayed: str  # ZSET    id -> due, ms
+    workers: str  # ZSET    consumer -> lease deadline, ms
+    dead: str  # STREAM  dead letters not yet in Postgres; never trimmed unconfirmed
+    journal: str  # STREAM  history, an entry per settled batch; the only bounded stream
+    meta: str  # HASH    flags and counters
+    cancel: str  # SET     ids asked to stop while running
+    unique: str  # HASH    unique key -> owning id
+    progress: str  # HASH    id -> JSON that a running handler published
+    tag: str
+
+    @classmethod
+    def of(cls, namespace: str, queue: str) -> "QueueKeys":
+        tag = f"{{{namespace}:{queue}}}"
+        streams = {priority.value: f"{tag}:stream:{priority.value}" for priority in PRIORITIES}
+        return cls(
+            **streams,
+            jobs=f"{tag}:jobs",
+            delayed=f"{tag}:delayed",
+            workers=f"{tag}:workers",
+            dead=f"{tag}:dead",
+            journal=f"{tag}:journal",
+            meta=f"{tag}:meta",
+            cancel=f"{tag}:cancel",
+            unique=f"{tag}:unique",
+            progress=f"{tag}:progress",
+            tag=tag,
+        )
+
+    @property
+    def streams(self) -> tuple[str, str, str, str]:
+        """The job streams by rank."""
+        return (self.critical, self.high, self.medium, self.low)
+
+    def producer(self, producer_id: str) -> str:
+        """STRING, TTL: the number and the answer of a producer's last batch."""
+        return f"{self.tag}:producer:{producer_id}"
+
+    def dedupe(self, idempotency_key: str) -> str:
+        """STRING, TTL: a caller's idempotency key -> id and digest."""
+        return f"{self.tag}:dedupe:{idempotency_key}"
+
+    def result(self, job_id: str) -> str:
+        """STRING, TTL: the kept outcome of a job that asked for it."""
+        return f"{self.tag}:result:{job_id}"
+
+
+def queue_names(namespace: str) -> str:
+    """SET: the names of all queues. In a slot of its own, and rebuilt by whoever uses a queue."""
+    return f"{namespace}:queues"

@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+-- beat: renew this consumer's lease and hear what is asked of it.
+-- returns {0} when fenced, else {1, paused 0|1, server time in ms, id of each job asked to stop...}
+local workers  = KEYS[1]             -- ZSET  consumer -> lease deadline, ms
+local meta     = KEYS[2]             -- HASH  queue flags and counters
+local cancel   = KEYS[3]             -- SET   ids asked to stop
+local progress = KEYS[4]             -- HASH  id -> JSON
+local jobs     = KEYS[5]             -- HASH  id -> where it is
+local consumer = ARGV[1]
+local lease_ms = tonumber(ARGV[2])
+-- ARGV[3..]                            id, JSON of each job that published progress
+
+if not redis.call('ZSCORE', workers, consumer) then
+  return {0}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', workers, 'XX', now + lease_ms, consumer)
+for i = 3, #ARGV, 2 do
+  if redis.call('HEXISTS', jobs, ARGV[i]) == 1 then
+    redis.call('HSET', progress, ARGV[i], ARGV[i + 1])
+  end
+end
+local paused = redis.call('HEXISTS', meta, 'paused')
+return {1, paused, now, unpack(redis.call('SRANDMEMBER', cancel, 1000))}

@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- trim: forget what Postgres has confirmed, a page of it.
+-- returns how many entries went; call again until 0
+local shipped = KEYS[1]              -- STREAM journal or dead letters
+local meta    = KEYS[2]              -- HASH  queue flags and counters
+local upto    = ARGV[1]              -- entry id, inclusive
+local limit   = ARGV[2]
+local journal = ARGV[3]              -- 1: it is the journal, whose bytes are counted
+
+local entries = redis.call('XRANGE', shipped, '-', upto, 'COUNT', limit)
+if #entries == 0 then return 0 end
+redis.call('HLEN', meta)
+local ids, bytes = {}, 0
+for n, entry in ipairs(entries) do
+  ids[n] = entry[1]
+  if journal == '1' then bytes = bytes + #entry[2][6] end
+end
+redis.call('XDEL', shipped, unpack(ids))
+if bytes > 0 then redis.call('HINCRBY', meta, 'journal_bytes', -bytes) end
+return #entries

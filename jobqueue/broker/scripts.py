@@ -1,0 +1,97 @@
+"""The Lua scripts, called by keyword. A call that does not fit a script's header fails at import."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
+
+from jobqueue.broker.keys import QueueKeys
+
+_SLOT = re.compile(r"^local (\w+)\s*= (?:tonumber\()?(KEYS|ARGV)\[(\d+)\]\)?", re.MULTILINE)
+
+Value = str | bytes | int | float
+
+
+class Script:
+    """One script: its source, and its KEYS and ARGV as its header names them.
+
+    KEYS named like a field of `QueueKeys` are filled from the queue; any other, and every ARGV, is
+    given by keyword. What a script takes beyond its named slots is passed as *more_keys*, *more_args*.
+    """
+
+    def __init__(self, name: str, *, own_keys: Sequence[str] = (), args: Sequence[str] = ()) -> None:
+        self.name = name
+        self.source = files("jobqueue.broker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self.keys = self._slots("KEYS")
+        self.args = self._slots("ARGV")
+        queue_keys = set(QueueKeys.__dataclass_fields__)
+        self._own_keys = frozenset(own_keys)
+        if {key for key in self.keys if key not in queue_keys} != self._own_keys or self.args != list(args):
+            raise TypeError(
+                f"{name}.lua takes keys {self.keys} and arguments {self.args}; "
+                f"scripts.py declares own keys {list(own_keys)} and arguments {list(args)}"
+            )
+
+    def _slots(self, kind: str) -> list[str]:
+        slots = {int(at): slot for slot, found, at in _SLOT.findall(self.source) if found == kind}
+        if sorted(slots) != list(range(1, len(slots) + 1)):
+            raise TypeError(f"{self.name}.lua must name {kind}[1] to {kind}[{len(slots)}] without a gap")
+        return [slots[at] for at in sorted(slots)]
+
+    def command(
+        self,
+        keys: QueueKeys,
+        *,
+        more_keys: Sequence[str] = (),
+        more_args: Sequence[Value] = (),
+        **given: Value,
+    ) -> list[Value]:
+        """The EVALSHA command of one call."""
+        filled = [given.pop(key) if key in self._own_keys else getattr(keys, key) for key in self.keys]
+        values = [given.pop(arg) for arg in self.args]
+        if given:
+            raise TypeError(f"{self.name}.lua takes no {', '.join(sorted(given))}")
+        return ["EVALSHA", self.sha, len(filled) + len(more_keys), *filled, *more_keys, *values, *more_args]
+
+
+DECLARE: Final = Script("declare", args=("epoch", "version"))
+REGISTER: Final = Script("register", args=("consumer", "lease_ms"))
+ENQUEUE: Final = Script("enqueue", own_keys=("producer",), args=("number", "remember_ms"))
+SETTLE: Final = Script(
+    "settle",
+    args=("fence", "consumer", "lines", "journal_max", "n_critical", "n_high", "n_medium", "n_low"),
+)
+BEAT: Final = Script("beat", args=("consumer", "lease_ms"))
+PROMOTE: Final = Script("promote", args=("limit", "max_bytes"))
+JANITOR: Final = Script("janitor", args=("lease_ms",))
+FORGET: Final = Script("forget", args=("consumer", "leaving"))
+CANCEL: Final = Script("cancel", args=("id", "line"))
+LOCATE: Final = Script("locate", args=("id",))
+PURGE: Final = Script("purge", args=("ranks", "with_delayed", "limit", "skip"))
+STATS: Final = Script("stats")
+REQUEUE: Final = Script("requeue", args=("letter",))
+DROP: Final = Script("drop", args=("letter",))
+TRIM: Final = Script("trim", own_keys=("shipped",), args=("upto", "limit", "journal"))
+
+ALL: Final = {
+    script.sha: script
+    for script in (
+        DECLARE,
+        REGISTER,
+        ENQUEUE,
+        SETTLE,
+        BEAT,
+        PROMOTE,
+        JANITOR,
+        FORGET,
+        CANCEL,
+        LOCATE,
+        PURGE,
+        STATS,
+        REQUEUE,
+        DROP,
+        TRIM,
+    )
+}

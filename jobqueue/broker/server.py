@@ -1,0 +1,80 @@
+"""What the server is and whether it is fit to hold jobs."""
+
+from typing import Any
+
+import msgspec
+
+from jobqueue.broker.connection import Line
+from jobqueue.errors import BrokerError, ConfigError
+
+OLDEST_REDIS = (7, 0)
+OLDEST_VALKEY = (7, 2)
+
+
+class ServerFacts(msgspec.Struct, kw_only=True):
+    """A server as INFO tells; None where it would not say."""
+
+    flavour: str = "redis"
+    version: str = ""
+    role: str | None = None
+    eviction: str | None = None
+    maxmemory: int | None = None
+    used_memory: int | None = None
+    aof: bool | None = None
+    rdb_last_ok: bool | None = None
+    now_ms: int = 0
+
+    @property
+    def may_evict(self) -> bool:
+        """Whether jobs can vanish when memory is full."""
+        return bool(self.maxmemory) and self.eviction not in (None, "noeviction")
+
+    def check(self, *, allow_eviction: bool) -> None:
+        """Refuse a server that cannot hold jobs.
+
+        Raises:
+            ConfigError: too old, or set to evict keys.
+        """
+        oldest = OLDEST_VALKEY if self.flavour == "valkey" else OLDEST_REDIS
+        numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
+        if numbers and numbers < oldest:
+            raise ConfigError(
+                f"{self.flavour} {self.version} is too old; jobqueue needs Redis 7.0 or Valkey 7.2, or newer"
+            )
+        if self.may_evict and not allow_eviction:
+            raise ConfigError(
+                f"maxmemory-policy is {self.eviction!r}: a full {self.flavour} would evict jobs; "
+                f"set it to noeviction, or set JOBQUEUE_ALLOW_EVICTION=true and accept lost jobs"
+            )
+
+
+async def ask_server(line: Line) -> ServerFacts:
+    """Read the facts; a server that forbids INFO leaves them empty."""
+    seconds, micros = await line.call(["TIME"])
+    facts = ServerFacts(now_ms=int(seconds) * 1000 + int(micros) // 1000)
+    try:
+        info = _parse(await line.call(["INFO"]))
+    except BrokerError:
+        return facts
+    facts.flavour = info.get("server_name", "redis")
+    facts.version = info.get("valkey_version") or info.get("redis_version", "")
+    facts.role = info.get("role")
+    facts.eviction = info.get("maxmemory_policy")
+    facts.maxmemory = _whole(info.get("maxmemory"))
+    facts.used_memory = _whole(info.get("used_memory"))
+    facts.aof = _flag(info.get("aof_enabled"), "1")
+    facts.rdb_last_ok = _flag(info.get("rdb_last_bgsave_status"), "ok")
+    return facts
+
+
+def _parse(text: Any) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}
+
+
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _flag(text: str | None, true: str) -> bool | None:
+    return None if text is None else text == true

@@ -1,0 +1,170 @@
+"""Enqueue by group commit: whatever waits goes out when the previous batch has been answered.
+
+No timer: an idle enqueue costs one round trip, and a busy one shares it. Cost at batch 100: about
+3 µs of Redis and 5 µs of Python a job (`python -m benchmarks.core`).
+"""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobqueue.broker import scripts
+from jobqueue.broker.base import Enqueued, EnqueueResult, Submission
+from jobqueue.broker.connection import Line, NoReply, persist
+from jobqueue.broker.entry import spec
+from jobqueue.broker.keys import QueueKeys, queue_names
+from jobqueue.broker.scripts import Value
+from jobqueue.errors import BrokerError, BrokerUnavailable, ConfigError, EnqueueUncertain
+
+MAX_BATCH_JOBS = 500
+MAX_BATCH_BYTES = 1024 * 1024
+PROTOCOL_VERSION = 1
+# Longer than any outage that a producer waits out; one small key per producer and queue.
+_REMEMBER_MS = 3_600_000
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """One caller's share of a batch."""
+
+    submissions: Sequence[Submission]
+    bodies: Sequence[bytes]
+    size: int
+    answer: "asyncio.Future[list[EnqueueResult]]"
+    deadline_s: float
+
+
+class Submitter:
+    """The enqueues of one process to one queue."""
+
+    def __init__(self, line: Line, namespace: str, queue: str, *, timeout_s: float) -> None:
+        self._line = line
+        self._namespace = namespace
+        self._queue = queue
+        self._keys = QueueKeys.of(namespace, queue)
+        self._timeout_s = timeout_s
+        self._producer = self._keys.producer(uuid.uuid4().hex)
+        self._number = 0
+        self._waiting: deque[_Ticket] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._declared = False
+
+    async def submit(
+        self, submissions: Sequence[Submission], bodies: Sequence[bytes], size: int
+    ) -> list[EnqueueResult]:
+        """Queue at most `MAX_BATCH_JOBS` jobs of at most `MAX_BATCH_BYTES`, all in one batch.
+
+        A caller that is cancelled leaves its jobs in the batch: they may be queued.
+        """
+        answer: asyncio.Future[list[EnqueueResult]] = asyncio.get_running_loop().create_future()
+        deadline_s = time.monotonic() + self._timeout_s
+        self._waiting.append(_Ticket(submissions, bodies, size, answer, deadline_s))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        return await answer
+
+    async def close(self) -> None:
+        """Wait for what has been submitted."""
+        if self._flusher is not None:
+            await self._flusher
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                await self._send(batch)
+            except Exception as error:
+                _fail(batch, error)
+            except BaseException:
+                _fail([*batch, *self._waiting], BrokerError("enqueue was broken off: its event loop is closing"))
+                raise
+
+    def _take(self) -> list[_Ticket]:
+        batch: list[_Ticket] = []
+        jobs = size = 0
+        while self._waiting:
+            ticket = self._waiting[0]
+            jobs, size = jobs + len(ticket.submissions), size + ticket.size
+            if batch and (jobs > MAX_BATCH_JOBS or size > MAX_BATCH_BYTES):
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send(self, batch: list[_Ticket]) -> None:
+        self._number += 1
+        command = self._command(batch)
+        deadline_s = batch[0].deadline_s
+        if not self._declared:
+            await persist(self._declare, deadline_s=deadline_s)
+        answer: bytes = await persist(lambda: self._line.call(command), deadline_s=deadline_s)
+        results = _results([each.job.id for ticket in batch for each in ticket.submissions], answer)
+        for ticket in batch:
+            if not ticket.answer.done():
+                ticket.answer.set_result(results[: len(ticket.submissions)])
+            del results[: len(ticket.submissions)]
+
+    def _command(self, batch: list[_Ticket]) -> list[Value]:
+        keys: list[str] = []
+        args: list[Value] = []
+        for ticket in batch:
+            for submission, body in zip(ticket.submissions, ticket.bodies, strict=True):
+                if submission.idempotency_key is not None:
+                    keys.append(self._keys.dedupe(submission.idempotency_key))
+                args += (submission.job.id, spec(submission, body, len(keys)), body)
+        return scripts.ENQUEUE.command(
+            self._keys,
+            producer=self._producer,
+            number=self._number,
+            remember_ms=_REMEMBER_MS,
+            more_keys=keys,
+            more_args=args,
+        )
+
+    async def _declare(self) -> None:
+        await declare(self._line, self._namespace, [self._queue])
+        self._declared = True
+
+
+async def declare(line: Line, namespace: str, queues: Sequence[str]) -> None:
+    """Make queues where they are missing.
+
+    Raises:
+        ConfigError: a queue was made by a jobqueue that speaks another protocol.
+    """
+    commands = [
+        scripts.DECLARE.command(QueueKeys.of(namespace, queue), epoch=uuid.uuid4().hex, version=PROTOCOL_VERSION)
+        for queue in queues
+    ]
+    for queue, command in zip(queues, commands, strict=True):
+        version = int(await line.call(command))
+        if version != PROTOCOL_VERSION:
+            raise ConfigError(
+                f"queue {queue!r} has protocol version {version}, this jobqueue speaks {PROTOCOL_VERSION}; "
+                f"run one version of jobqueue on a namespace, or use another JOBQUEUE_NAMESPACE"
+            )
+    await line.call(["SADD", queue_names(namespace), *queues])
+
+
+def _results(ids: list[str], answer: bytes) -> list[EnqueueResult]:
+    results = [EnqueueResult(Enqueued.NEW, job_id) for job_id in ids]
+    for line in answer.decode().splitlines():
+        ordinal, status, job_id = line.split(" ")
+        results[int(ordinal) - 1] = EnqueueResult(Enqueued(status), job_id)
+    return results
+
+
+def _fail(batch: list[_Ticket], error: Exception) -> None:
+    for ticket in batch:
+        if ticket.answer.done():
+            continue
+        if isinstance(error, NoReply):
+            mine: Exception = EnqueueUncertain(ticket.submissions[0].job.id)
+            mine.__cause__ = error
+        elif isinstance(error, BrokerUnavailable):
+            mine = BrokerUnavailable(f"{error}; nothing was queued")
+        else:
+            mine = error
+        ticket.answer.set_exception(mine)

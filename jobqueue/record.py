@@ -1,0 +1,49 @@
+"""What is kept of jobs that ended: executions and dead letters. Pure data, shared by broker and repository."""
+
+from typing import Literal
+
+import msgspec
+
+from jobqueue.job import Priority
+
+JournalKind = Literal["journal", "dead"]
+"""The two streams that wait to be shipped: executions, and dead letters."""
+
+
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """A job that will not be tried again by itself, as the broker holds it."""
+
+    entry_id: str
+    queue: str
+    priority: Priority
+    job_id: str
+    body: bytes
+    reason: str
+    error_class: str
+    error_message: str
+    traceback: str
+    attempts: int
+    crashes: int
+    generation: int
+    unique_key: str | None
+    worker: str
+    died_ms: int
+
+
+class Execution(msgspec.Struct, kw_only=True):
+    """The record of one attempt, or of an end without one (cancelled or expired before it ran: attempt 0)."""
+
+    job_id: str
+    queue: str
+    type: str
+    priority: Priority
+    generation: int
+    attempt: int
+    outcome: str
+    worker: str
+    queued_ms: int
+    started_ms: int
+    duration_ms: float
+    error_class: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None

@@ -1,0 +1,166 @@
+"""Where the shipper writes: rows and cursor in one transaction, so that each record arrives exactly once."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from jobqueue.clock import Clock, SystemClock, from_ms
+from jobqueue.errors import RepositoryError
+from jobqueue.record import DeadLetter, Execution, JournalKind
+from jobqueue.repository.base import StoredLetter
+from jobqueue.repository.postgres.database import Database, Session
+from jobqueue.repository.postgres.fault import RowRefused
+from jobqueue.repository.postgres.queries import ARCHIVE as SQL
+from jobqueue.repository.postgres.queries import DEAD_LETTERS as LETTER_SQL
+from jobqueue.repository.postgres.row import (
+    DEAD_LETTERS,
+    EXECUTIONS,
+    Row,
+    Table,
+    days_of,
+    execution_row,
+    letter_row,
+    minimal,
+    stored_letter_of,
+)
+
+_log = structlog.get_logger("jobqueue.archive")
+
+UNFINISHED_AFTER: Final = timedelta(seconds=30)
+"""A requeue that takes longer was left by a crash: longer than an enqueue may take."""
+
+UNFINISHED_AT_ONCE: Final = 100
+_DAYS_AHEAD: Final = 3
+
+Key = tuple[str, str, JournalKind, str]
+"""Namespace, queue, kind, epoch: the name of one cursor."""
+
+
+class PostgresCursor:
+    """One stream's cursor, locked by the transaction it was made in."""
+
+    def __init__(self, session: Session, key: Key, position: str, clock: Clock) -> None:
+        self.position = position
+        self._session = session
+        self._key = key
+        self._clock = clock
+        self._namespace, _, _, self._epoch = key
+
+    async def ship(self, *, executions: Sequence[Execution], dead_letters: Sequence[DeadLetter], upto: str) -> None:
+        """Write the rows and move the position to *upto*; both hold once the cursor's context has ended.
+
+        A row that Postgres cannot hold is written in a minimal form instead and logged as an error:
+        one bad row never holds up the others.
+
+        Raises:
+            RepositoryUnavailable: nothing was written; try again from the position in Postgres.
+            RepositoryError: even the minimal form was refused: the schema is not ours.
+        """
+        now = from_ms(self._clock.now_ms())
+        if executions:
+            await self._write_executions(executions, now)
+        if dead_letters:
+            await self._write_dead_letters(dead_letters, now)
+        await self._session.row(SQL.move_cursor, *self._key, upto)
+        self.position = upto
+
+    async def _write_executions(self, executions: Sequence[Execution], now: datetime) -> None:
+        rows = [execution_row(each, namespace=self._namespace, now=now) for each in executions]
+        await self._session.value(SQL.ensure_partitions, days_of(rows))
+        await _write(self._session, EXECUTIONS, rows)
+
+    async def _write_dead_letters(self, letters: Sequence[DeadLetter], now: datetime) -> None:
+        rows = [letter_row(each, namespace=self._namespace, epoch=self._epoch, now=now) for each in letters]
+        await _write(self._session, DEAD_LETTERS, rows)
+
+
+class PostgresArchive:
+    """The archive port over Postgres."""
+
+    def __init__(self, database: Database, *, namespace: str = "jq", clock: Clock | None = None) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._clock = clock or SystemClock()
+        self._known: set[Key] = set()
+
+    @asynccontextmanager
+    async def cursor(self, queue: str, kind: JournalKind, epoch: str) -> AsyncIterator[PostgresCursor | None]:
+        """Lock the cursor of one stream; None when another shipper holds it. Leaving the context commits.
+
+        Raises:
+            RepositoryUnavailable: on leaving, the commit may or may not have happened; the position
+                in the next context tells.
+        """
+        key = (self._namespace, queue, kind, epoch)
+        await self._create(key)
+        async with self._database.transaction() as session:
+            position = await session.value(SQL.lock_cursor, *key)
+            if position is None:
+                self._known.discard(key)  # held by another, or deleted by hand
+            yield None if position is None else PostgresCursor(session, key, position, self._clock)
+
+    async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:
+        """Make the partitions of the coming days, drop those past their time. Returns how many were dropped.
+
+        Dead letters requeued longer than *keep_failures* ago go too; those still dead are never dropped.
+        """
+        async with self._database.transaction() as session:
+            await session.value(SQL.ensure_coming_partitions, _DAYS_AHEAD)
+        async with self._database.transaction() as session:
+            dropped: int = await session.value(SQL.drop_partitions, False, keep_successes)
+            dropped += await session.value(SQL.drop_partitions, True, keep_failures)
+        await self._drop_requeued(keep_failures)
+        return dropped
+
+    async def unfinished_requeues(self) -> AsyncIterator[StoredLetter]:
+        """Letters left in `requeueing` by a crash; `PostgresDeadLetters.finish_requeues` brings them home."""
+        async with self._database.transaction() as session:
+            rows = await session.rows(LETTER_SQL.unfinished, self._namespace, UNFINISHED_AFTER, UNFINISHED_AT_ONCE)
+        for row in rows:
+            yield stored_letter_of(row)
+
+    async def _create(self, key: Key) -> None:
+        """In a transaction of its own: a second shipper must not wait for the first one's."""
+        if key in self._known:
+            return
+        async with self._database.transaction() as session:
+            await session.row(SQL.create_cursor, *key)
+        self._known.add(key)
+
+    async def _drop_requeued(self, keep: timedelta) -> None:
+        dropped = 1
+        while dropped:
+            async with self._database.transaction() as session:
+                dropped = await session.value(SQL.drop_requeued, keep)
+
+
+async def _write(session: Session, table: Table, rows: Sequence[Row]) -> None:
+    """COPY *rows*; when one is refused, halve until it is alone, and write the others as they are."""
+    try:
+        async with session.savepoint():
+            await session.copy(table.name, table.columns, rows)
+    except RowRefused as refusal:
+        if len(rows) == 1:
+            await _write_minimal(session, table, rows[0], refusal)
+            return
+        middle = len(rows) // 2
+        await _write(session, table, rows[:middle])
+        await _write(session, table, rows[middle:])
+
+
+async def _write_minimal(session: Session, table: Table, row: Row, refusal: RowRefused) -> None:
+    facts = dict(zip(table.columns, row, strict=True))
+    _log.error(
+        "archive.row_reduced", table=table.name, job_id=facts["job_id"], queue=facts["queue"], error=str(refusal)
+    )
+    try:
+        async with session.savepoint():
+            await session.copy(table.name, table.columns, [minimal(table, row)])
+    except RowRefused as error:
+        raise RepositoryError(
+            f"jobqueue.{table.name} refuses the row of job {facts['job_id']} even in its minimal form: {error}; "
+            f"look for constraints, triggers or columns that are not in our migrations"
+        ) from error

@@ -1,0 +1,49 @@
+-- name: create_cursor
+-- A cursor at the beginning, unless there is one. $1 namespace, $2 queue, $3 kind, $4 epoch.
+INSERT INTO jobqueue.shipping_cursors (namespace, queue, kind, epoch)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (namespace, queue, kind, epoch) DO NOTHING;
+
+-- name: lock_cursor
+-- The position, locked; no row when another shipper holds it. $1 namespace, $2 queue, $3 kind, $4 epoch.
+SELECT position
+FROM jobqueue.shipping_cursors
+WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4
+FOR UPDATE SKIP LOCKED;
+
+-- name: move_cursor
+-- $1 namespace, $2 queue, $3 kind, $4 epoch, $5 position.
+UPDATE jobqueue.shipping_cursors
+SET position = $5, moved_at = now()
+WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4;
+
+-- name: ensure_partitions
+-- $1 days, date[].
+SELECT jobqueue.ensure_partitions($1);
+
+-- name: ensure_coming_partitions
+-- Today's and the next $1 days.
+SELECT jobqueue.ensure_partitions(ARRAY(
+    SELECT (now() AT TIME ZONE 'UTC')::date + days_ahead
+    FROM generate_series(0, $1::integer) AS days_ahead
+));
+
+-- name: drop_partitions
+-- $1 failed, boolean; $2 keep, interval.
+SELECT jobqueue.drop_partitions($1, $2);
+
+-- name: drop_requeued
+-- One bounded bite of the letters requeued longer than $1 (interval) ago.
+WITH gone AS (
+    DELETE FROM jobqueue.dead_letters
+    WHERE letter_id IN (
+        SELECT letter_id
+        FROM jobqueue.dead_letters
+        WHERE state = 'requeued' AND requeued_at < now() - $1::interval
+        ORDER BY requeued_at
+        LIMIT 1000
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM gone;
