@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from jobqueue.clock import format_duration, parse_duration
 from jobqueue.errors import ConfigError, InvalidJob
@@ -405,11 +405,12 @@ def mask_url(url: str) -> str:
     if not _is_url(url) or "@" in urlsplit(url).query:
         scheme, there, _ = url.partition("://")
         return f"{scheme}://***" if there and scheme.isalnum() else "***"
-    parts = urlsplit(url)
-    credentials, at, host = parts.netloc.rpartition("@")
-    if at and ":" in credentials:
-        credentials = credentials.partition(":")[0] + ":***"
-    return urlunsplit((parts.scheme, credentials + at + host, parts.path, "***" if parts.query else "", ""))
+    place, query, _ = url.partition("#")[0].partition("?")
+    credentials, at, _ = urlsplit(url).netloc.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    if at and colon:
+        place = place.replace(f"//{credentials}@", f"//{user}:***@", 1)
+    return place + (f"{query}***" if query else "")
 
 
 _Section = TypeVar("_Section", RedisSettings, PostgresSettings, WorkerSettings, LogSettings, AppSettings)

@@ -30,6 +30,7 @@ class JobContext:
         "attempt",
         "deadline_ms",
         "job_id",
+        "payload_json",
         "queue",
         "type",
     )
@@ -43,11 +44,14 @@ class JobContext:
         queue: str,
         attempt: int,
         deadline_ms: int,
+        payload_json: bytes = b"{}",
     ) -> None:
         self._make_job = make_job
         self._job: Job | None = None
         self._cancel_requested: threading.Event | None = None
         self._progress: bytes | None = None
+        self.payload_json = payload_json
+        """The arguments as they travel; they are decoded for the handler."""
         self.job_id = job_id
         """The job's id; stable over retries, fit as an idempotency key for what the handler calls."""
         self.type = type

@@ -173,6 +173,13 @@ class Job:
             extra={},
         )
 
+    @classmethod
+    def of_json(cls, type: str, payload_json: bytes, **options: Any) -> "Job":
+        """A job whose payload is JSON already, and checked; for `Task.job`."""
+        job = cls(type, **options)
+        _set(job, "payload_json", payload_json)
+        return job
+
     @property
     def payload(self) -> dict[str, Any]:
         """The arguments as plain JSON values; a new dict each time.
@@ -257,7 +264,10 @@ class Job:
         payload = bytes(envelope.payload)
         if not payload.startswith(b"{"):
             raise InvalidJob(f"body is not a job: the payload of {envelope.type!r} is not a JSON object")
-        fields: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        try:
+            fields: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        except _UNREADABLE as error:  # the names of unknown fields are read only now
+            raise InvalidJob(f"body is not a job: {error}") from error
         job = cls.__new__(cls)
         _fill(
             job,
@@ -407,9 +417,9 @@ def encode_payload(type: str, payload: object, *, limit: int = MAX_PAYLOAD_BYTES
     """A payload as JSON bytes, refused where JSON could not say the same thing."""
     if not isinstance(payload, Mapping):
         raise InvalidJob(f"payload of {type!r} must be a mapping of arguments by name, got {_short(payload)}")
-    strange = next((key for key in payload if not isinstance(key, str)), None)
-    if strange is not None:
-        raise InvalidJob(f"payload of {type!r} must have text keys, got {_short(strange)}")
+    for key in payload:
+        if not isinstance(key, str):
+            raise InvalidJob(f"payload of {type!r} must have text keys, got {_short(key)}")
     try:
         encoded = msgspec.json.encode(payload if isinstance(payload, dict) else dict(payload), enc_hook=_encode_foreign)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
@@ -458,10 +468,13 @@ def _has_nan(payload: object) -> bool:
     def foreign(value: Any) -> Any:
         try:
             return _encode_foreign(value)
-        except TypeError:
-            return None
+        except (TypeError, ValueError):
+            return None  # somebody else has encoded it, and knows its form
 
-    return _not_finite(msgspec.to_builtins(payload, enc_hook=foreign))
+    try:
+        return _not_finite(msgspec.to_builtins(payload, enc_hook=foreign))
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return False  # as above: what was encoded is not what we see here
 
 
 def _not_finite(value: object) -> bool:

@@ -40,11 +40,13 @@ async def run_every(
     *,
     clock: Clock,
     jitter: float = 0.0,
+    wake: asyncio.Event | None = None,
 ) -> None:
     """Call *step* for ever, waiting the heartbeat's period between calls, or what the step returned.
 
     An exception is logged and counted, and the step is tried again with a growing pause:
-    a loop ends only by cancellation. *jitter* spreads the pause by that fraction either way.
+    a loop ends only by cancellation. *jitter* spreads the pause by that fraction either way; setting
+    *wake* ends a pause early.
     """
     consecutive = 0
     while True:
@@ -61,7 +63,16 @@ async def run_every(
             seconds = _backoff(seconds, consecutive)
         heartbeat.pause = seconds * random.uniform(1 - jitter, 1 + jitter)
         heartbeat.last_tick = clock.monotonic()
-        await asyncio.sleep(heartbeat.pause)
+        if wake is None:
+            await asyncio.sleep(heartbeat.pause)
+        else:
+            await _rest(heartbeat.pause, wake)
+
+
+async def _rest(seconds: float, wake: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(wake.wait(), seconds)
+    wake.clear()
 
 
 def _backoff(period: float, consecutive: int) -> float:

@@ -136,9 +136,10 @@ END
 $$;
 
 -- Drop the days of one half that lie wholly before now - keep; says how many tables it dropped.
--- Tables that somebody attached under another name are left alone.
+-- Tables that somebody attached under another name are left alone. It gives up soon when somebody reads the
+-- table, since all who write would queue up behind it.
 CREATE FUNCTION jobqueue.drop_partitions(failed boolean, keep interval) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $$
 DECLARE
     parent  text := CASE WHEN failed THEN 'executions_failed' ELSE 'executions_succeeded' END;

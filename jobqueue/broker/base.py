@@ -68,6 +68,11 @@ class Delivery(msgspec.Struct, kw_only=True):
     unique_key: str | None = None
 
     @property
+    def receipt(self) -> tuple[str, int, bytes]:
+        """What names this delivery; entry ids alone repeat from stream to stream."""
+        return (self.queue, self.rank, self.entry_id)
+
+    @property
     def failures(self) -> int:
         """Failed attempts so far: crashes are counted apart."""
         return self.attempt - 1 - self.crashes
@@ -116,13 +121,17 @@ class Heartbeat(Protocol):
 class Consumer(Protocol):
     """One incarnation of one worker on its queues; made by `Broker.join`."""
 
-    name: str
-    queues: Sequence[str]
+    @property
+    def name(self) -> str: ...
 
-    async def fetch(self, want: int, *, skip: Collection[str] = ()) -> list[Delivery]:
+    @property
+    def queues(self) -> Sequence[str]: ...
+
+    async def fetch(self, want: int, *, skip: Collection[str] = (), wait: bool = True) -> list[Delivery]:
         """Take up to *want* jobs for this consumer, queues in order, highest priority first, oldest first within one.
 
-        Waits at most the broker's block time when nothing is ready, then returns an empty list.
+        Waits at most the broker's block time when nothing is ready, or with *wait* off not at all, then
+        returns an empty list.
         May return more than *want* when several priorities fill at the same instant. *skip* names
         paused queues. A delivery stays ours until it is settled or our lease runs out. Cancelling
         takes nothing for good: entries whose reply was lost come back through `adopt`.
@@ -132,8 +141,8 @@ class Consumer(Protocol):
         """
         ...
 
-    async def adopt(self, known: Collection[bytes]) -> list[Delivery]:
-        """Everything delivered to this consumer and not settled, except the entry ids in *known*."""
+    async def adopt(self) -> list[Delivery]:
+        """Everything delivered to this consumer and not settled: also what was taken without our hearing of it."""
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -251,7 +260,8 @@ class Journal(Protocol):
 class Broker(Protocol):
     """The queues, for producers, operators, the scheduler and as the source of consumers."""
 
-    journal: Journal
+    @property
+    def journal(self) -> Journal: ...
 
     async def enqueue(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
         """Queue them, in order, one result each; concurrent calls share round trips.

@@ -17,9 +17,12 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool as BlockingPool
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -31,7 +34,18 @@ from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable, Config
 
 Command = Sequence[Value]
 
-_TRANSIENT = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "BUSY", "NOREPLICAS")
+_TRANSIENT = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MISCONF",
+    "BUSY",
+    "NOREPLICAS",
+    "UNBLOCKED",
+)
+_ELSEWHERE = (ReadOnlyError, MasterDownError)  # the primary is another by now: its name must be resolved again
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 _Reply = TypeVar("_Reply")
 
@@ -58,22 +72,27 @@ class Dialer:
         }
         if url.startswith("unix://"):
             del options["socket_keepalive"], options["socket_keepalive_options"]
+        self._url, self._options = url, options
         try:
             self._pool = ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), **options)
-            self._blocking = BlockingPool.from_url(url, retry=BlockingRetry(NoBackoff(), 0), **options)
         except ValueError as error:
             raise ConfigError(f"REDIS_URL {self.url!r}: {error}") from error
 
     def line(self) -> "Line":
         return Line(self._pool.make_connection(), self)  # type: ignore[no-untyped-call]
 
-    def blocking_line(self) -> "BlockingLine":
-        return BlockingLine(self._blocking.make_connection(), self)
+    def blocking_line(self, timeout_s: float) -> "BlockingLine":
+        timeout_s = min(timeout_s, self.timeout_s)
+        options = {**self._options, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        pool = BlockingPool.from_url(self._url, retry=BlockingRetry(NoBackoff(), 0), **options)
+        return BlockingLine(pool.make_connection(), self)
 
     def translate(self, error: Exception, *, sent: bool) -> BrokerError:
         """redis-py's error as ours."""
         if isinstance(error, AuthenticationError | NoPermissionError):
             return BrokerError(f"Redis at {self.url} refuses us: {error}")
+        if isinstance(error, BusyLoadingError):  # which redis-py takes for a lost connection
+            return BrokerUnavailable(f"Redis at {self.url} is loading its data")
         if isinstance(error, OutOfMemoryError):
             return Backpressure(
                 f"Redis at {self.url} is out of memory and takes no new jobs; drain, or raise its maxmemory"
@@ -127,7 +146,10 @@ class Line:
             packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
             sent = True
             await connection.send_packed_command(packed, check_health=False)
-            return [await self._read(timeout_s) for _ in commands]
+            replies = [await self._read(timeout_s) for _ in commands]
+            if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+                await connection.disconnect(nowait=True)
+            return replies
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
             raise self._dialer.translate(error, sent=sent) from error
@@ -171,7 +193,10 @@ class BlockingLine:
         try:
             connection.connect()
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [self._read() for _ in commands]
+            replies = [self._read() for _ in commands]
+            if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+                connection.disconnect()
+            return replies
         except (RedisError, OSError, ValueError) as error:
             # ValueError: the socket was closed by another thread, which is how a beat is cut short.
             connection.disconnect()
@@ -199,7 +224,12 @@ def refused(error: ResponseError) -> BrokerError:
 
 
 async def persist(attempt: Callable[[], Awaitable[_Reply]], *, deadline_s: float) -> _Reply:
-    """Repeat an idempotent exchange until it is answered or the deadline (monotonic, s) has passed."""
+    """Repeat an idempotent exchange until it is answered or the deadline (monotonic, s) has passed.
+
+    Raises:
+        NoReply: it may have been carried out; also when a later try was refused.
+        BrokerUnavailable, or what refused it: it was not carried out.
+    """
     pause, unanswered = _FIRST_PAUSE_S, None
     while True:
         try:
@@ -208,6 +238,8 @@ async def persist(attempt: Callable[[], Awaitable[_Reply]], *, deadline_s: float
             unanswered = error if isinstance(error, NoReply) else unanswered
             if time.monotonic() + pause >= deadline_s:
                 raise (unanswered or error) from error
+        except BrokerError as error:
+            raise (unanswered or error) from error
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 

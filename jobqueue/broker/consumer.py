@@ -70,17 +70,17 @@ class RedisConsumer:
         self._place = {stream.encode(): (queue, rank) for queue, rank, stream in self._streams}
         self._hot = 0
 
-    async def fetch(self, want: int, *, skip: Collection[str] = ()) -> list[Delivery]:
+    async def fetch(self, want: int, *, skip: Collection[str] = (), wait: bool = True) -> list[Delivery]:
         open_streams = [stream for queue, _, stream in self._streams if queue not in skip]
         if not open_streams:
-            await asyncio.sleep(BLOCK_MS / 1000)
+            await asyncio.sleep(BLOCK_MS / 1000 if wait else 0)
             return []
         if self._hot:
             # COUNT counts per stream, so a read names no more streams than yielded last time.
             taken = await self._read(want, open_streams[: self._hot], block=False)
             if taken:
                 return taken
-        return await self._read(want, open_streams, block=True)
+        return await self._read(want, open_streams, block=wait)
 
     async def _read(self, want: int, streams: list[str], *, block: bool) -> list[Delivery]:
         command: list[Value] = ["XREADGROUP", "GROUP", GROUP, self.name, "COUNT", want]
@@ -93,7 +93,7 @@ class RedisConsumer:
             await self._recover(reply)
             return []
         taken = self._deliveries(reply)
-        self._hot = 1 + streams.index(reply[-1][0].decode()) if taken else 0
+        self._hot = _reach(want, streams, reply) if taken else 0
         return taken
 
     def _deliveries(self, reply: Any) -> list[Delivery]:
@@ -114,18 +114,21 @@ class RedisConsumer:
         await declare(self._writer, self._namespace, self.queues)
         await asyncio.sleep(_PAUSE_AFTER_NOGROUP_S)
 
-    async def adopt(self, known: Collection[bytes]) -> list[Delivery]:
+    async def adopt(self) -> list[Delivery]:
         streams = [stream for _, _, stream in self._streams]
         mine: list[Delivery] = []
         after = [b"0"] * len(streams)
         while streams:
             command: list[Value] = ["XREADGROUP", "GROUP", GROUP, self.name, "COUNT", 200]
             command += ["STREAMS", *streams, *after]
-            reply = await self._writer.call(command)
+            (reply,) = await self._writer.exchange((command,))
+            if isinstance(reply, ResponseError):
+                await self._recover(reply)
+                return []
             mine += self._deliveries(reply)
             pages = [(stream.decode(), entries[-1][0]) for stream, entries in reply or () if entries]
             streams, after = [stream for stream, _ in pages], [last for _, last in pages]
-        return [delivery for delivery in mine if delivery.entry_id not in known]
+        return mine
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         commands = [
@@ -151,7 +154,8 @@ class RedisConsumer:
                 _log.warning("settlement.repeated", consumer=self.name, entries=len(reply) - 1)
 
     def heartbeat(self) -> "RedisHeartbeat":
-        return RedisHeartbeat(self._dialer.blocking_line(), self.name, self._keys, self._lease_ms, self._clock)
+        line = self._dialer.blocking_line(self._lease_ms / 3000)
+        return RedisHeartbeat(line, self.name, self._keys, self._lease_ms, self._clock)
 
     def now_ms(self) -> int:
         return self._clock.now_ms()
@@ -201,6 +205,16 @@ class RedisHeartbeat:
 
     def close(self) -> None:
         self._line.close()
+
+
+def _reach(want: int, streams: list[str], reply: Any) -> int:
+    """How many streams, from the top, it took to get *want*; all that yielded where it was less."""
+    taken, lowest = 0, b""
+    for stream, entries in reply:
+        taken, lowest = taken + len(entries), stream
+        if taken >= want:
+            break
+    return 1 + streams.index(lowest.decode())
 
 
 def _by_queue(settlements: Sequence[Settlement]) -> dict[str, list[Settlement]]:

@@ -7,7 +7,7 @@ from jobqueue.broker import entry, scripts
 from jobqueue.broker.reap import type_of
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.clock import from_ms
-from jobqueue.errors import DeadLetterNotFound, RepositoryError
+from jobqueue.errors import DeadLetterNotFound, InvalidJob
 from jobqueue.job import canonical_id
 from jobqueue.record import DeadLetter
 from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
@@ -26,15 +26,25 @@ class RedisDeadLetters:
         self, where: LetterFilter, *, limit: int, after: str | None = None
     ) -> tuple[Sequence[StoredLetter], str | None]:
         queues = [where.queue] if where.queue else await self._broker.queues()
-        queue, before = after.split("/", 1) if after else (queues[0] if queues else "", _NEWEST)
+        found = [letter for queue in queues for letter in await self._page(queue, where, limit + 1, after)]
+        found.sort(key=_place, reverse=True)
+        more = _cursor(found[limit - 1]) if len(found) > limit else None
+        return found[:limit], more
+
+    async def _page(self, queue: str, where: LetterFilter, limit: int, after: str | None) -> Sequence[StoredLetter]:
+        """The newest letters of one queue that come after the cursor."""
+        before = _NEWEST
+        if after is not None:
+            # Letters of one instant are listed by queue, from the last in the alphabet.
+            entry_id, _, last_queue = after.partition("/")
+            before = entry_id if queue < last_queue else f"({entry_id}"
         found: list[StoredLetter] = []
-        for each in queues[queues.index(queue) :] if queue in queues else []:
-            async for letter in self._newest_first(each, before if each == queue else _NEWEST):
-                if len(found) == limit:
-                    return found, f"{found[-1].letter.queue}/({found[-1].letter.entry_id}"
-                if matches(where, letter):
-                    found.append(letter)
-        return found, None
+        async for letter in self._newest_first(queue, before):
+            if matches(where, letter):
+                found.append(letter)
+            if len(found) == limit:
+                break
+        return found
 
     async def count(self, where: LetterFilter) -> int:
         queues = [where.queue] if where.queue else await self._broker.queues()
@@ -45,21 +55,20 @@ class RedisDeadLetters:
         return total
 
     async def get(self, job_id: str) -> StoredLetter:
-        job_id = canonical_id(job_id)
-        for queue in await self._broker.queues():
-            async for letter in self._newest_first(queue, _NEWEST):
-                if letter.letter.job_id == job_id:
-                    return letter
-        raise DeadLetterNotFound(f"no dead letter has the job id {job_id}")
+        where = LetterFilter(job_id=_readable(job_id))
+        letters, _ = await self.list(where, limit=1)
+        if not letters:
+            raise DeadLetterNotFound(f"no dead letter of job {job_id!r:.64}")
+        return letters[0]
 
     async def requeue(self, job_id: str) -> bool:
         letter = (await self.get(job_id)).letter
         command = scripts.REQUEUE.command(self._broker.keys(letter.queue), letter=letter.entry_id)
         answer: list[Any] = await self._broker.call(command)
         if answer[0] == 2:
-            raise RepositoryError(
-                f"job {job_id} cannot come back: its unique key {letter.unique_key!r} "
-                f"is held by job {answer[1].decode()}; wait for that one, or cancel it"
+            raise InvalidJob(
+                f"dead letter of job {letter.job_id} cannot be requeued: live job {answer[1].decode()} holds its "
+                f"unique key {letter.unique_key!r}; cancel that one, or try again when it has ended"
             )
         return bool(answer[0] == 1)
 
@@ -80,6 +89,24 @@ class RedisDeadLetters:
             if len(page) < _PAGE:
                 return
             before = f"({page[-1][0].decode()}"
+
+
+def _place(stored: StoredLetter) -> tuple[int, int, str]:
+    """Where a letter stands among all: by death, then by queue."""
+    ms, _, n = stored.letter.entry_id.partition("-")
+    return int(ms), int(n), stored.letter.queue
+
+
+def _cursor(stored: StoredLetter) -> str:
+    return f"{stored.letter.entry_id}/{stored.letter.queue}"
+
+
+def _readable(job_id: str) -> str:
+    """A job id in its canonical text; one that is none stays as it is and names no job."""
+    try:
+        return canonical_id(job_id)
+    except InvalidJob:
+        return job_id
 
 
 def stored(letter: DeadLetter) -> StoredLetter:

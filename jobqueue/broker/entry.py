@@ -101,7 +101,7 @@ def spec(submission: Submission, body: bytes, key_ordinal: int) -> str:
     elif submission.run_at_ms is not None:
         due = f"@{submission.run_at_ms}"
     ttl_ms = to_ms(job.expires) if job.expires is not None else 0
-    key_ttl_ms = to_ms(submission.idempotency_ttl)
+    key_ttl_ms = max(1, to_ms(submission.idempotency_ttl))  # Redis refuses 0, and would do so half-way
     return (
         f"{rank} {due} {ttl_ms} {key_ordinal} {key_ttl_ms} {digest(submission, body)} "
         f"{submission.generation} {job.unique_key or ''}"
@@ -131,7 +131,7 @@ def journal_line(settlement: Settlement) -> bytes:
         taken.rank,
         taken.generation,
         taken.attempt,
-        OUTCOME_NAMES[type(outcome)],
+        "dead" if isinstance(outcome, Crashed) and outcome.final else OUTCOME_NAMES[type(outcome)],
         taken.queued_ms,
         settlement.started_ms,
         round(settlement.duration_ms, 3),

@@ -100,6 +100,7 @@ class Reaper:
                 else decide_crash(consumer, crashes=each.crashes, max_crashes=self._max_crashes),
                 type=type_of(each.body),
                 started_ms=now_ms,
+                result_ttl_ms=_result_ttl_of(each.body),
             )
             for each, stop in zip(held, asked, strict=True)
         ]
@@ -126,3 +127,10 @@ def type_of(body: bytes) -> str:
         return decode_envelope(body).type
     except InvalidJob:
         return ""
+
+
+def _result_ttl_of(body: bytes) -> int | None:
+    try:
+        return decode_envelope(body).result_ttl_ms
+    except InvalidJob:
+        return None

@@ -29,7 +29,7 @@ from jobqueue.broker.reap import Reaper, type_of
 from jobqueue.broker.server import ServerFacts, ask_server
 from jobqueue.broker.submit import Submitter, declare
 from jobqueue.clock import SystemClock, to_ms
-from jobqueue.errors import ConfigError
+from jobqueue.errors import BrokerError, ConfigError, EnqueueUncertain
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_name
 from jobqueue.outcome import Cancelled
 
@@ -63,6 +63,7 @@ class RedisStreamsBroker:
         self.history = history
         self._dialer = Dialer(url, timeout_s=timeout.total_seconds(), client_name="jobqueue")
         self._enqueue_timeout_s = enqueue_timeout.total_seconds()
+        self.lease = lease
         self._lease_ms = to_ms(lease)
         self._max_crashes = max_crashes
         self._journal_max = journal_max_bytes
@@ -100,9 +101,10 @@ class RedisStreamsBroker:
                 answers.append(submitter.submit([submissions[n] for n in share], bodies, size))
         results: list[EnqueueResult | None] = [None] * len(submissions)
         answered = await asyncio.gather(*answers, return_exceptions=True)
+        _raise_failure([(submissions[share[0]].job.id, answer) for share, answer in zip(shares, answered, strict=True)])
         for share, answer in zip(shares, answered, strict=True):
             if isinstance(answer, BaseException):
-                raise answer
+                continue
             for n, result in zip(share, answer, strict=True):
                 results[n] = result
         return [result for result in results if result is not None]
@@ -235,6 +237,10 @@ class RedisStreamsBroker:
         """One raw command on this broker's connection, for the adapter's other modules."""
         return await self._operating.call(command)
 
+    async def call_each(self, commands: Sequence[Sequence[scripts.Value]]) -> list[Any]:
+        """Raw commands in one write; refusals come as `ResponseError` values."""
+        return await self._operating.exchange(commands)
+
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
         await self._producing.close()
@@ -256,6 +262,17 @@ def _shares(submissions: Sequence[Submission], numbers: list[int]) -> Iterable[t
         size += len(body)
     if share:
         yield share, bodies, size
+
+
+def _raise_failure(answered: Sequence[tuple[str, object]]) -> None:
+    """Raise what failed, if anything did. "Nothing was queued" is only true when every share says so."""
+    failed = [(job_id, answer) for job_id, answer in answered if isinstance(answer, BaseException)]
+    if not failed:
+        return
+    job_id, error = next((each for each in failed if isinstance(each[1], EnqueueUncertain)), failed[0])
+    if len(failed) < len(answered) and isinstance(error, BrokerError):
+        raise EnqueueUncertain(job_id) from error
+    raise error
 
 
 def _consumer_name() -> str:

@@ -57,6 +57,7 @@ class Script:
 
 
 DECLARE: Final = Script("declare", args=("epoch", "version"))
+ENLIST: Final = Script("enlist", own_keys=("names",))
 REGISTER: Final = Script("register", args=("consumer", "lease_ms"))
 ENQUEUE: Final = Script("enqueue", own_keys=("producer",), args=("number", "remember_ms"))
 SETTLE: Final = Script(
@@ -79,6 +80,7 @@ ALL: Final = {
     script.sha: script
     for script in (
         DECLARE,
+        ENLIST,
         REGISTER,
         ENQUEUE,
         SETTLE,

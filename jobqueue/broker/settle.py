@@ -37,7 +37,7 @@ def batches(settlements: Sequence[Settlement]) -> Iterator[list[Settlement]]:
     batch: list[Settlement] = []
     size = 0
     for settlement in settlements:
-        weight = 0 if settlement.outcome is COMPLETED else len(settlement.delivery.body)
+        weight = _weight(settlement)
         if batch and (len(batch) >= MAX_BATCH or size + weight > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
@@ -45,6 +45,18 @@ def batches(settlements: Sequence[Settlement]) -> Iterator[list[Settlement]]:
         size += weight
     if batch:
         yield batch
+
+
+def _weight(settlement: Settlement) -> int:
+    """About how many bytes it adds to a call."""
+    match settlement.outcome:
+        case Completed(result_json=result):
+            return len(result or b"")
+        case Dead(failure=failure) | Retrying(failure=failure) | Crashed(failure=failure):
+            # The failure travels once in the history and once in a dead letter.
+            return len(settlement.delivery.body) + 2 * (len(failure.message) + len(failure.traceback))
+        case _:
+            return len(settlement.delivery.body)
 
 
 def command(

@@ -98,7 +98,7 @@ class Submitter:
         command = self._command(batch)
         deadline_s = batch[0].deadline_s
         if not self._declared:
-            await persist(self._declare, deadline_s=deadline_s)
+            await self._make_queue(deadline_s)
         answer: bytes = await persist(lambda: self._line.call(command), deadline_s=deadline_s)
         results = _results([each.job.id for ticket in batch for each in ticket.submissions], answer)
         for ticket in batch:
@@ -123,8 +123,11 @@ class Submitter:
             more_args=args,
         )
 
-    async def _declare(self) -> None:
-        await declare(self._line, self._namespace, [self._queue])
+    async def _make_queue(self, deadline_s: float) -> None:
+        try:
+            await persist(lambda: declare(self._line, self._namespace, [self._queue]), deadline_s=deadline_s)
+        except NoReply as error:
+            raise BrokerUnavailable(str(error)) from error  # no job has been sent yet: nothing is uncertain
         self._declared = True
 
 
@@ -145,7 +148,9 @@ async def declare(line: Line, namespace: str, queues: Sequence[str]) -> None:
                 f"queue {queue!r} has protocol version {version}, this jobqueue speaks {PROTOCOL_VERSION}; "
                 f"run one version of jobqueue on a namespace, or use another JOBQUEUE_NAMESPACE"
             )
-    await line.call(["SADD", queue_names(namespace), *queues])
+    await line.call(
+        scripts.ENLIST.command(QueueKeys.of(namespace, queues[0]), names=queue_names(namespace), more_args=list(queues))
+    )
 
 
 def _results(ids: list[str], answer: bytes) -> list[EnqueueResult]:

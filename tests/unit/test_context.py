@@ -68,7 +68,7 @@ async def test_the_current_job_is_that_of_the_asyncio_task() -> None:
         await asyncio.sleep(0)
         return current_job()
 
-    assert await asyncio.gather(handler(first), handler(second)) == [first, second]
+    assert list(await asyncio.gather(handler(first), handler(second))) == [first, second]
 
 
 async def test_the_current_job_is_known_in_a_thread() -> None:
@@ -88,7 +88,9 @@ def test_the_last_progress_wins_and_is_taken_once() -> None:
     assert ctx.take_progress() is None
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800", {(1,): 2}, 10**5000], ids=["object", "surrogate", "key", "number"])
+@pytest.mark.parametrize(
+    "value", [object(), "\ud800", {(1,): 2}, 10**5000], ids=["object", "surrogate", "key", "number"]
+)
 def test_progress_that_is_not_json_is_refused(value: object) -> None:
     with pytest.raises(InvalidJob, match="progress of job the-id is not JSON"):
         context().progress(value)

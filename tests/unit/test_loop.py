@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from jobqueue import loop
 from jobqueue.loop import Heartbeat, run_every
 from jobqueue.testing.clock import ManualClock
 
@@ -42,7 +41,7 @@ class Bench:
         naps = Naps(self.clock, limit)
         self.heartbeat = Heartbeat(name="test", period=period, last_tick=self.clock.monotonic())
         with self.monkeypatch.context() as patch:
-            patch.setattr(loop.asyncio, "sleep", naps)
+            patch.setattr(asyncio, "sleep", naps)
             with pytest.raises(Enough):
                 await run_every(self.heartbeat, step, clock=self.clock, jitter=jitter)
         return naps.taken
@@ -88,7 +87,13 @@ async def test_an_exception_is_counted_and_logged_and_the_loop_goes_on(bench: Be
     assert len(taken) == 4
     assert bench.heartbeat.failures == 1
     assert logs == [
-        {"event": "loop.failed", "loop": "test", "failures": 1, "error": "RuntimeError('no luck')", "log_level": "warning"}
+        {
+            "event": "loop.failed",
+            "loop": "test",
+            "failures": 1,
+            "error": "RuntimeError('no luck')",
+            "log_level": "warning",
+        }
     ]
 
 

@@ -13,6 +13,11 @@ local lease_ms = tonumber(ARGV[2])
 if not redis.call('ZSCORE', workers, consumer) then
   return {0}
 end
+-- A key of a wrong type must fail here, before the first write.
+redis.call('HLEN', meta)
+redis.call('SCARD', cancel)
+redis.call('HLEN', progress)
+redis.call('HLEN', jobs)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', workers, 'XX', now + lease_ms, consumer)

@@ -17,9 +17,12 @@ local line        = ARGV[2]          -- its history if it ends here, or ''
 local place = redis.call('HGET', jobs, id)
 if not place then return 0 end
 local streams = {critical, high, medium, low}
+-- A key of a wrong type must fail here, before the first write.
 redis.call('SCARD', cancel)
 redis.call('HLEN', unique)
 redis.call('XLEN', journal)
+redis.call('HLEN', meta)
+redis.call('ZCARD', delayed)
 
 local header = ''
 if string.sub(place, 1, 1) == 'd' then

@@ -9,6 +9,10 @@ local meta     = KEYS[5]             -- HASH  queue flags and counters
 local epoch    = ARGV[1]             -- identity of this data, should there be none yet
 local version  = ARGV[2]             -- protocol version of the caller
 
+local made_for = redis.call('HGET', meta, 'version')
+if made_for and made_for ~= version then return made_for end
+-- A key of a wrong type must fail here, before the first write.
+for _, stream in ipairs({critical, high, medium, low}) do redis.call('XLEN', stream) end
 redis.call('HSETNX', meta, 'epoch', epoch)
 redis.call('HSETNX', meta, 'version', version)
 for _, stream in ipairs({critical, high, medium, low}) do
@@ -17,4 +21,4 @@ for _, stream in ipairs({critical, high, medium, low}) do
     return made
   end
 end
-return redis.call('HGET', meta, 'version')
+return version

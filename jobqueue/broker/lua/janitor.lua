@@ -13,6 +13,7 @@ local lease_ms = tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = tonumber(redis.call('HGET', meta, 'janitor_ms') or '0')
+redis.call('ZCARD', workers)
 local amnesty = tonumber(redis.call('HGET', meta, 'amnesty_ms') or '0')
 redis.call('HSET', meta, 'janitor_ms', now)
 -- A clock that went back leaves both ahead of now; neither may hold recovery up for longer than a lease.

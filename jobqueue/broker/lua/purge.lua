@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- purge: cancel jobs that wait, a page of them. Running ones are left alone.
--- returns how many went; call again until 0
+-- returns {how many went, how many delayed jobs of other ranks were seen}; call again until both are 0
 local critical     = KEYS[1]         -- STREAM
 local high         = KEYS[2]         -- STREAM
 local medium       = KEYS[3]         -- STREAM
@@ -13,6 +13,13 @@ local ranks        = ARGV[1]         -- ranks to purge, e.g. 0123
 local with_delayed = ARGV[2]         -- 1: delayed jobs of these ranks too
 local limit        = tonumber(ARGV[3])
 local skip         = tonumber(ARGV[4])  -- delayed jobs of other ranks already seen
+
+-- A key of a wrong type must fail here, before the first write.
+for _, stream in ipairs({critical, high, medium, low}) do redis.call('XLEN', stream) end
+redis.call('HLEN', jobs)
+redis.call('ZCARD', delayed)
+redis.call('HLEN', meta)
+redis.call('HLEN', unique)
 
 local gone, skipped = 0, 0
 local function release(id, header)

@@ -16,15 +16,18 @@ if not found then return {0} end
 local id, body, header, rank = found[2][2], found[2][4], found[2][6], found[2][8]
 local generation, lock = string.match(header, '^%d+ %d+ (%d+) %d+ %d+ %S+ (%S*)$')
 local stream = ({critical, high, medium, low})[rank + 1]
+-- A key of a wrong type must fail here, before the first write.
 redis.call('XLEN', stream)
 redis.call('HLEN', meta)
+redis.call('HLEN', unique)
+local alive = redis.call('HEXISTS', jobs, id) == 1
 if lock ~= '' then
   local owner = redis.call('HGET', unique, lock)
   if owner and owner ~= id then return {2, owner} end
 end
 redis.call('HINCRBY', meta, 'requeued', 1)
 redis.call('XDEL', dead, letter)
-if redis.call('HEXISTS', jobs, id) == 1 then return {3} end
+if alive then return {3} end
 local fresh = string.format('1 0 %d 0 0 - %s', generation + 1, lock)
 local entry = redis.call('XADD', stream, '*', 'i', id, 'b', body, 'h', fresh)
 redis.call('HSET', jobs, id, rank .. entry)

@@ -76,6 +76,7 @@ for n = 1, n_items do
 end
 local exact = acked == n_plain + n_items
 local refused, split, line_count = {}, nil, n_plain + n_items
+local settled = {}  -- ids settled one by one: the items, and the plain ones of a batch that is not exact
 
 local function history()
   if not split and lines ~= '' then
@@ -104,6 +105,7 @@ local function settle_plain_one_by_one()
         redis.call('XDEL', streams[rank], entry)
         redis.call('HDEL', jobs, id)
         completed = completed + 1
+        settled[#settled + 1] = id
       else
         refuse(n, entry)
       end
@@ -128,7 +130,10 @@ local function finish(job, outcome)
     redis.call('HDEL', unique, job.unique)
   end
   if job.result > 0 then
-    local kept = '{"outcome":"' .. outcome .. '","detail":' .. (job.detail ~= '' and job.detail or 'null') .. '}'
+    local detail = job.detail ~= '' and job.detail or 'null'
+    local result, err = 'null', 'null'
+    if outcome == 'completed' then result = detail else err = detail end
+    local kept = '{"outcome":"' .. outcome .. '","result":' .. result .. ',"error":' .. err .. '}'
     redis.call('SET', KEYS[13 + job.result], kept, 'PX', job.result_ttl)
   end
 end
@@ -158,6 +163,7 @@ end
 for n, job in ipairs(items) do
   if exact or redis.call('HGET', jobs, job.id) == job.rank .. job.entry then
     redis.call('XDEL', streams[job.rank + 1], job.entry)
+    settled[#settled + 1] = job.id
     local kind = job.kind
     if asked_to_stop and (kind == 'again' or kind == 'later')
         and redis.call('SISMEMBER', cancel, job.id) == 1 then
@@ -184,10 +190,10 @@ count('dead', died)
 count('cancelled', cancelled)
 count('expired', expired)
 
--- Settled jobs need no stop request and no progress any more.
+-- Settled jobs need no stop request and no progress any more. One refused here may be somebody else's by now.
 local function forget(key, removal)
-  if n_plain > 0 then redis.call(removal, key, unpack(ARGV, first_id, first_id + n_plain - 1)) end
-  for _, job in ipairs(items) do redis.call(removal, key, job.id) end
+  if exact and n_plain > 0 then redis.call(removal, key, unpack(ARGV, first_id, first_id + n_plain - 1)) end
+  for _, id in ipairs(settled) do redis.call(removal, key, id) end
 end
 if asked_to_stop then forget(cancel, 'SREM') end
 if any_progress then forget(progress, 'HDEL') end

@@ -34,6 +34,8 @@ UNFINISHED_AFTER: Final = timedelta(seconds=30)
 
 UNFINISHED_AT_ONCE: Final = 100
 _DAYS_AHEAD: Final = 3
+_EXECUTIONS_AT_ONCE: Final = 5_000  # about 50 ms
+_LETTERS_AT_ONCE: Final = 100  # each holds a body of up to 1 MiB
 
 Key = tuple[str, str, JournalKind, str]
 """Namespace, queue, kind, epoch: the name of one cursor."""
@@ -70,11 +72,11 @@ class PostgresCursor:
     async def _write_executions(self, executions: Sequence[Execution], now: datetime) -> None:
         rows = [execution_row(each, namespace=self._namespace, now=now) for each in executions]
         await self._session.value(SQL.ensure_partitions, days_of(rows))
-        await _write(self._session, EXECUTIONS, rows)
+        await _write(self._session, EXECUTIONS, rows, at_once=_EXECUTIONS_AT_ONCE)
 
     async def _write_dead_letters(self, letters: Sequence[DeadLetter], now: datetime) -> None:
         rows = [letter_row(each, namespace=self._namespace, epoch=self._epoch, now=now) for each in letters]
-        await _write(self._session, DEAD_LETTERS, rows)
+        await _write(self._session, DEAD_LETTERS, rows, at_once=_LETTERS_AT_ONCE)
 
 
 class PostgresArchive:
@@ -137,7 +139,13 @@ class PostgresArchive:
                 dropped = await session.value(SQL.drop_requeued, keep)
 
 
-async def _write(session: Session, table: Table, rows: Sequence[Row]) -> None:
+async def _write(session: Session, table: Table, rows: Sequence[Row], *, at_once: int) -> None:
+    """In bites, so that no single statement comes near its timeout."""
+    for start in range(0, len(rows), at_once):
+        await _copy(session, table, rows[start : start + at_once])
+
+
+async def _copy(session: Session, table: Table, rows: Sequence[Row]) -> None:
     """COPY *rows*; when one is refused, halve until it is alone, and write the others as they are."""
     try:
         async with session.savepoint():
@@ -147,8 +155,8 @@ async def _write(session: Session, table: Table, rows: Sequence[Row]) -> None:
             await _write_minimal(session, table, rows[0], refusal)
             return
         middle = len(rows) // 2
-        await _write(session, table, rows[:middle])
-        await _write(session, table, rows[middle:])
+        await _copy(session, table, rows[:middle])
+        await _copy(session, table, rows[middle:])
 
 
 async def _write_minimal(session: Session, table: Table, row: Row, refusal: RowRefused) -> None:

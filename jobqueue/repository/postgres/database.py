@@ -18,11 +18,11 @@ from asyncpg.pool import PoolConnectionProxy
 
 from jobqueue.clock import to_ms
 from jobqueue.config import PostgresSettings, mask_url
-from jobqueue.errors import ConfigError, RepositoryUnavailable
+from jobqueue.errors import ConfigError, RepositoryError, RepositoryUnavailable
 from jobqueue.repository.postgres.fault import RowRefused, translating
 
 Row: TypeAlias = Sequence[Any]
-_Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+_Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 _CLIENT_GRACE = timedelta(seconds=1)  # the server's own timeout gives the better message
 _IDLE_LIMIT = timedelta(seconds=30)  # between two statements of one transaction: the shipper reads Redis there
@@ -120,8 +120,7 @@ class Database:
             with translating(self.place):
                 await connection.execute(self._begin)
             yield Session(connection, self.place)
-            with translating(self.place, doing="answer to COMMIT"):
-                await connection.execute("COMMIT")
+            await self._commit(connection)
         except BaseException as error:
             await self._undo(connection, error)
             raise
@@ -147,14 +146,24 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _commit(self, connection: _Connection) -> None:
+        with translating(self.place, doing="answer to COMMIT"):
+            answer = await connection.execute("COMMIT")
+        if answer != "COMMIT":  # Postgres says ROLLBACK, and no error, when a statement had failed before
+            raise RepositoryError(
+                f"nothing was written to Postgres at {self.place}: a statement of the transaction had failed "
+                f"and its error was caught; let it leave the transaction"
+            )
+
     async def _undo(self, connection: _Connection, error: BaseException) -> None:
         """Roll back where that is certain to be quick; otherwise cut the connection, which does the same."""
         healthy = isinstance(error, Exception) and not isinstance(error, RepositoryUnavailable | TimeoutError)
-        if healthy and not connection.is_closed():
+        if healthy:
             with suppress(Exception):
                 await connection.execute("ROLLBACK")
                 return
-        connection.terminate()
+        with suppress(asyncpg.InterfaceError):  # the pool dropped it already, because it broke
+            connection.terminate()
 
     async def _open(self) -> "asyncpg.Pool[asyncpg.Record]":
         async with self._opening:

@@ -25,7 +25,8 @@ _TRANSIENT = (
     "XX",  # internal error, broken storage
 )
 _REFUSED = ("22", "23502", "54")  # data exceptions; not-null; too large or too deep
-_NO_SCHEMA = ("3F000", "42P01", "42703", "42883", "42P10", "428C9")
+_NO_SCHEMA = ("3F000", "42P01", "42703", "42883")
+_LOST_STATEMENT = ("26000", "42P05")  # prepared on one server connection, looked for on another
 
 _FOREIGN = (
     asyncpg.PostgresError,
@@ -73,6 +74,11 @@ def _by_state(error: asyncpg.PostgresError, place: str, state: str) -> Repositor
     if state in _NO_SCHEMA:
         return RepositoryError(
             f"the schema jobqueue in {place} is missing or of another version: {text}; run `jobqueue migrate up`"
+        )
+    if state in _LOST_STATEMENT:
+        return RepositoryError(
+            f"Postgres at {place} lost a prepared statement: {text}; behind a transaction pooler such as pgbouncer "
+            f"set JOBQUEUE_POSTGRES_STATEMENT_CACHE=0"
         )
     if state == "42501":
         return RepositoryError(

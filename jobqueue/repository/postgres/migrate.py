@@ -16,7 +16,7 @@ import asyncpg
 
 from jobqueue.config import mask_url
 from jobqueue.errors import ConfigError, RepositoryError, RepositoryUnavailable
-from jobqueue.repository.postgres.fault import translate, translating
+from jobqueue.repository.postgres.fault import translating
 from jobqueue.repository.postgres.migration import Migration, Script, find_migrations
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -82,7 +82,7 @@ DEAD_LETTERS: Final = Table(
 
 
 def execution_row(execution: Execution, *, namespace: str, now: datetime) -> Row:
-    """An execution as a row of `EXECUTIONS`. Hot: about 3 µs."""
+    """An execution as a row of `EXECUTIONS`. Hot: about 2 µs."""
     started_at = _instant(execution.started_ms)
     return (
         execution.outcome not in NOT_FAILED,

@@ -42,10 +42,10 @@ async def test_start_and_end_are_logged_with_the_job(logs: list[Any]) -> None:
     started, finished = logs
     assert started == {"event": "attempt.started", "log_level": "debug", **BOUND}
     assert finished.pop("duration_ms") >= 0
-    assert finished == {"event": "attempt.finished", "log_level": "info", **BOUND}
+    assert finished == {"event": "attempt.finished", "log_level": "debug", **BOUND}
 
 
-async def test_a_failure_is_a_warning_that_names_the_class_and_is_raised_on(logs: list[Any]) -> None:
+async def test_a_failure_names_its_class_and_is_raised_on(logs: list[Any]) -> None:
     async def handler(ctx: JobContext) -> object:
         raise KeyError(SECRET)
 
@@ -54,7 +54,7 @@ async def test_a_failure_is_a_warning_that_names_the_class_and_is_raised_on(logs
 
     failed = logs[-1]
     assert failed.pop("duration_ms") >= 0
-    assert failed == {"event": "attempt.failed", "log_level": "warning", "error": "KeyError", **BOUND}
+    assert failed == {"event": "attempt.failed", "log_level": "debug", "error": "KeyError", **BOUND}
 
 
 async def test_a_cancellation_is_logged_and_raised_on(logs: list[Any]) -> None:

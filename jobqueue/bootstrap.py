@@ -1,0 +1,94 @@
+"""The one composition root: settings in, wired parts out. Adapters are chosen here and nowhere else."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from jobqueue.broker.base import Broker
+from jobqueue.broker.dead_letters import RedisDeadLetters
+from jobqueue.broker.redis_streams import RedisStreamsBroker
+from jobqueue.clock import Clock, SystemClock
+from jobqueue.config import Settings
+from jobqueue.errors import require
+from jobqueue.repository.base import DeadLetters, Executions
+from jobqueue.scheduler.letters import FreshDeadLetters
+from jobqueue.scheduler.scheduler import Scheduler, Shipping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that a process needs, wired, nothing connected yet."""
+
+    settings: Settings
+    broker: Broker
+    redis: RedisStreamsBroker | None
+    dead_letters: DeadLetters
+    executions: Executions | None = None
+    shipping: Shipping | None = None
+    database: Any = None
+    clock: Clock
+
+    def scheduler(self) -> Scheduler:
+        """A scheduler for every queue of the namespace."""
+        return Scheduler(
+            broker=self.broker,
+            clock=self.clock,
+            reap_interval=self.settings.worker.reap_interval,
+            shipping=self.shipping,
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.broker.close()
+        if self.database is not None:
+            await self.database.close()
+
+
+def wire(settings: Settings) -> Parts:
+    """Choose and build the adapters that *settings* ask for. With no `DATABASE_URL` there is no history.
+
+    Raises:
+        ConfigError: a URL is wrong.
+        MissingExtra: Postgres is configured and asyncpg is not installed.
+    """
+    clock = SystemClock()
+    redis = settings.redis
+    broker = RedisStreamsBroker(
+        redis.url,
+        namespace=redis.namespace,
+        timeout=redis.timeout,
+        enqueue_timeout=redis.enqueue_timeout,
+        lease=redis.lease,
+        max_crashes=settings.worker.max_crashes,
+        history=settings.postgres.url is not None,
+        journal_max_bytes=redis.journal_max_bytes,
+    )
+    unshipped = RedisDeadLetters(broker)
+    if settings.postgres.url is None:
+        return Parts(settings=settings, broker=broker, redis=broker, dead_letters=unshipped, clock=clock)
+
+    postgres = _postgres()
+    database = postgres.Database(settings.postgres)
+    archive = postgres.PostgresArchive(database, namespace=redis.namespace, clock=clock)
+    stored = postgres.PostgresDeadLetters(database, broker, namespace=redis.namespace)
+    return Parts(
+        settings=settings,
+        broker=broker,
+        redis=broker,
+        dead_letters=FreshDeadLetters(stored, unshipped, broker, archive),
+        executions=postgres.PostgresExecutions(database, namespace=redis.namespace),
+        shipping=Shipping(
+            archive=archive,
+            dead_letters=stored,
+            keep_successes=settings.postgres.keep_successes,
+            keep_failures=settings.postgres.keep_failures,
+        ),
+        database=database,
+        clock=clock,
+    )
+
+
+def _postgres() -> Any:
+    # Imported when it is asked for: a process without Postgres never loads asyncpg.
+    require("asyncpg", "postgres")
+    return importlib.import_module("jobqueue.repository.postgres")

@@ -1,0 +1,382 @@
+"""Tasks by name: `@registry.task(...)`, the binding of arguments, and their validation.
+
+A handler's signature becomes a pydantic schema once, at registration. It validates arguments when a
+job is made, so that a bad payload is never queued, and again when it is run.
+"""
+
+import asyncio
+import difflib
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Concatenate, Generic, NotRequired, ParamSpec, Protocol, Required, TypeVar, overload
+
+import msgspec
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+from typing_extensions import TypedDict
+
+from jobqueue.context import JobContext, current_job
+from jobqueue.errors import DuplicateTask, InvalidJob, RegistryError, UnknownTask
+from jobqueue.job import Job, Priority, check_name, check_payload
+from jobqueue.middleware.base import CallNext, Middleware, compose
+from jobqueue.retry import RetryFunction, RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+DEFAULT_RETRY = RetryPolicy()
+
+
+class _Decorator(Protocol):
+    """What `@registry.task(...)` returns; a first parameter of type `JobContext` is no argument of the job."""
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[JobContext, P], R], /) -> "Task[P, R]": ...
+
+    @overload
+    def __call__(self, handler: Callable[P, R], /) -> "Task[P, R]": ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """The policy of a task."""
+
+    queue: str = "default"
+    priority: Priority = Priority.MEDIUM
+    retry: RetryPolicy | RetryFunction = DEFAULT_RETRY
+    timeout: timedelta | None = None
+    result_ttl: timedelta | None = None
+    max_retries: int | None = None
+
+
+class Task(Generic[P, R]):
+    """A registered handler with its policy. Calling it runs the handler here and now, as a plain function."""
+
+    def __init__(self, name: str, handler: Callable[..., R], options: TaskOptions) -> None:
+        functools.update_wrapper(self, handler)
+        self.name = name
+        self.handler: Callable[..., R] = handler
+        self.options = options
+        self._arguments = _Arguments(name, handler)
+        self.is_async = _is_async(handler)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        context = self._arguments.context
+        if context is not None and context not in kwargs:
+            return self.handler(*args, **{**kwargs, context: current_job()})
+        return self.handler(*args, **kwargs)
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """A job of this task with these arguments, ready to be enqueued.
+
+        Raises:
+            InvalidJob: an argument is missing, unknown or of the wrong type.
+        """
+        encoded = self._arguments.encode(args, kwargs)
+        options = self.options
+        return Job.of_json(
+            self.name,
+            encoded,
+            queue=options.queue,
+            priority=options.priority,
+            result_ttl=options.result_ttl,
+            max_retries=options.max_retries,
+        )
+
+    def check(self, payload_json: bytes) -> None:
+        """Refuse a payload that the handler could not take.
+
+        Raises:
+            InvalidJob: with what is wrong.
+        """
+        self._arguments.decode(payload_json)
+
+    def bind(self, ctx: JobContext, payload_json: bytes) -> dict[str, Any]:
+        """The handler's keyword arguments for one attempt.
+
+        Raises:
+            InvalidJob: the payload does not fit the signature.
+        """
+        arguments = self._arguments.decode(payload_json)
+        if self._arguments.context is not None:
+            arguments[self._arguments.context] = ctx
+        return arguments
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the payload."""
+        return self._arguments.adapter.json_schema()
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}, {self.handler.__module__}.{self.handler.__qualname__})"
+
+
+class Registry:
+    """Tasks by name, and the middleware around them. Knows no broker: it can be imported anywhere."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._homes: dict[str, Registry] = {}
+        self._middleware: list[Middleware] = []
+
+    def task(
+        self,
+        name: str,
+        *,
+        queue: str = "default",
+        priority: Priority | str | int = Priority.MEDIUM,
+        retry: RetryPolicy | RetryFunction | None = None,
+        max_retries: int | None = None,
+        timeout: timedelta | None = None,
+        result_ttl: timedelta | None = None,
+    ) -> _Decorator:
+        """Register the decorated function as the handler of jobs of this *name*.
+
+        Coroutine functions run in the event loop, plain functions in a thread. The result is a
+        `Task`: call it to run the handler directly, or `task.job(...)` to make a job.
+
+        Args:
+            queue: where its jobs go unless they say otherwise.
+            priority: critical, high, medium, low, or 0 to 9.
+            retry: a `RetryPolicy`, or a function of (failures, error) that returns the delay or None.
+            max_retries: written into its jobs; overrides the policy's number.
+            timeout: longest run of one attempt.
+            result_ttl: keep the returned value in Redis for so long.
+
+        Raises:
+            DuplicateTask: the name is taken.
+            RegistryError: the signature cannot be validated.
+        """
+        options = TaskOptions(
+            queue=check_name("queue", queue),
+            priority=Priority.parse(priority),
+            retry=_check_retry(name, retry),
+            timeout=_check_timeout(name, timeout),
+            result_ttl=result_ttl,
+            max_retries=max_retries,
+        )
+
+        def register(handler: Callable[..., Any]) -> Task[..., Any]:
+            task: Task[..., Any] = Task(check_name("task", name), handler, options)
+            self._add(task)
+            return task
+
+        return typing.cast(_Decorator, register)
+
+    def include(self, other: "Registry") -> None:
+        """Take over every task of *other*. Its middleware wraps its own tasks, inside of ours."""
+        if other is self:
+            raise RegistryError("a registry cannot include itself")
+        for task in other:
+            self._add(task)
+            self._homes[task.name] = other
+
+    def use(self, middleware: Middleware) -> None:
+        """Wrap every attempt in *middleware*; the first used is outermost."""
+        self._middleware.append(middleware)
+
+    def get(self, name: str) -> Task[..., Any]:
+        """The task of this name.
+
+        Raises:
+            UnknownTask: with the closest name there is.
+        """
+        task = self._tasks.get(name)
+        if task is None:
+            raise UnknownTask(self._unknown(name))
+        return task
+
+    def _unknown(self, name: str) -> str:
+        names = sorted(self._tasks)
+        close = difflib.get_close_matches(name, names, n=1)
+        shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"no task named {name!r} (registered: {shown or 'none'}){hint}"
+
+    def chain(self, task: Task[..., Any], threads: Callable[[], Executor]) -> CallNext:
+        """The handler of *task* inside all its middleware; plain functions run in *threads*()."""
+        run = _run_here(task) if task.is_async else _run_in_thread(task, threads)
+        return compose(self._around(task.name), run)
+
+    def _around(self, name: str) -> list[Middleware]:
+        home = self._homes.get(name)
+        return [*self._middleware, *(home._around(name) if home is not None else ())]
+
+    def _add(self, task: Task[..., Any]) -> None:
+        there = self._tasks.get(task.name)
+        if there is not None:
+            raise DuplicateTask(
+                f"task {task.name!r} is registered twice: by {_where(there.handler)} and by {_where(task.handler)}; "
+                f"rename one"
+            )
+        self._tasks[task.name] = task
+
+    def __iter__(self) -> Iterator[Task[..., Any]]:
+        return iter(self._tasks.values())
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+
+class _Arguments:
+    """A handler's signature as a schema: named arguments to JSON and back."""
+
+    def __init__(self, name: str, handler: Callable[..., Any]) -> None:
+        self._name = name
+        self._signature = _signature(name, handler)
+        hints = _hints(name, handler)
+        self.context = next((each for each in self._signature.parameters if hints.get(each) is JobContext), None)
+        if self.context is not None:
+            rest = [each for each in self._signature.parameters.values() if each.name != self.context]
+            self._signature = self._signature.replace(parameters=rest)
+        self.adapter: TypeAdapter[dict[str, Any]] = _adapter(name, self._signature, hints)
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        try:
+            bound = self._signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise InvalidJob(f"arguments of task {self._name!r}: {error}; it takes {self._signature}") from error
+        extra = next(
+            (p.name for p in self._signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD), None
+        )
+        if extra is not None:
+            bound.update(bound.pop(extra, {}))
+        try:
+            values = self.adapter.validate_python(bound)
+            encoded = self.adapter.dump_json(values)
+        except ValidationError as error:
+            raise InvalidJob(f"arguments of task {self._name!r}: {_in_words(error)}") from error
+        except (PydanticSerializationError, ValueError) as error:
+            raise InvalidJob(f"arguments of task {self._name!r} have no JSON form: {error}") from error
+        _refuse_infinities(self._name, encoded)
+        return check_payload(self._name, encoded, values)
+
+    def decode(self, payload_json: bytes) -> dict[str, Any]:
+        try:
+            return self.adapter.validate_json(payload_json)
+        except ValidationError as error:
+            raise InvalidJob(f"payload of task {self._name!r}: {_in_words(error)}") from error
+
+
+def _signature(name: str, handler: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(handler)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
+            raise RegistryError(
+                f"task {name!r}: parameter {parameter} of {_where(handler)} has no name to be passed by; "
+                f"a payload holds arguments by name"
+            )
+    return signature
+
+
+def _hints(name: str, handler: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(handler, include_extras=True)
+    except NameError as error:
+        raise RegistryError(
+            f"task {name!r}: an annotation of {_where(handler)} cannot be resolved: {error}; "
+            f"define or import the type at module level, not under TYPE_CHECKING"
+        ) from error
+
+
+def _adapter(name: str, signature: inspect.Signature, hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
+    fields: dict[str, Any] = {}
+    extra: typing.Literal["forbid", "allow"] = "forbid"
+    for parameter in signature.parameters.values():
+        annotation = hints.get(parameter.name, Any)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            extra = "allow"
+        elif parameter.default is inspect.Parameter.empty:
+            fields[parameter.name] = Required[annotation]
+        else:
+            fields[parameter.name] = NotRequired[annotation]
+    make: Any = TypedDict
+    arguments = make(name, fields)
+    arguments.__pydantic_config__ = ConfigDict(extra=extra, ser_json_inf_nan="constants", ser_json_bytes="base64")
+    try:
+        return TypeAdapter(arguments)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise RegistryError(
+            f"task {name!r}: its arguments cannot be validated: {str(error).splitlines()[0]}; "
+            f"use JSON types, dates, decimals, UUIDs, enums, dataclasses or pydantic models"
+        ) from error
+
+
+def _refuse_infinities(name: str, encoded: bytes) -> None:
+    if b"NaN" in encoded or b"Infinity" in encoded:
+        try:
+            msgspec.json.decode(encoded)
+        except msgspec.DecodeError as error:
+            raise InvalidJob(f"arguments of task {name!r} hold NaN or an infinity, which JSON cannot say") from error
+
+
+def _run_here(task: Task[..., Any]) -> CallNext:
+    handler, bind = task.handler, task.bind
+
+    async def run(ctx: JobContext) -> object:
+        return await handler(**bind(ctx, ctx.payload_json))
+
+    return run
+
+
+def _run_in_thread(task: Task[..., Any], threads: Callable[[], Executor]) -> CallNext:
+    handler, bind = task.handler, task.bind
+
+    async def run(ctx: JobContext) -> object:
+        call = functools.partial(copy_context().run, handler, **bind(ctx, ctx.payload_json))
+        ctx.arm()
+        running = asyncio.get_running_loop().run_in_executor(threads(), call)
+        while True:
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                # A thread cannot be interrupted. It is waited for, so that its job is not started elsewhere
+                # beside it; the worker leaves it behind when its grace is over.
+                if running.cancelled():
+                    raise
+
+    return run
+
+
+def _is_async(handler: Callable[..., Any]) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+
+
+def _check_retry(name: str, retry: RetryPolicy | RetryFunction | None) -> RetryPolicy | RetryFunction:
+    if retry is None:
+        return DEFAULT_RETRY
+    if isinstance(retry, RetryPolicy) or callable(retry):
+        return retry
+    raise TypeError(f"task {name!r}: retry must be a RetryPolicy or a function of (failures, error), got {retry!r}")
+
+
+def _check_timeout(name: str, timeout: timedelta | None) -> timedelta | None:
+    if timeout is None or (isinstance(timeout, timedelta) and timeout > timedelta(0)):
+        return timeout
+    raise TypeError(f"task {name!r}: timeout must be a positive timedelta, got {timeout!r}")
+
+
+def _in_words(error: ValidationError) -> str:
+    """Every complaint on one line, with the value's type but without the value, which may be a secret."""
+    complaints = (
+        f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']} (got {type(each['input']).__name__})"
+        for each in error.errors(include_url=False, include_context=False)
+    )
+    return "; ".join(complaints)
+
+
+def _where(handler: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(handler), "__code__", None)
+    name = getattr(handler, "__qualname__", repr(handler))
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name

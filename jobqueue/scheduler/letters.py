@@ -1,0 +1,60 @@
+"""Dead letters as operators see them: what still waits in Redis is shipped before it is looked at."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from jobqueue.broker.base import Broker
+from jobqueue.errors import RepositoryUnavailable
+from jobqueue.repository.base import Archive, DeadLetters, LetterFilter, StoredLetter
+from jobqueue.scheduler.ship import ship_stream
+
+_log = structlog.get_logger("jobqueue.scheduler")
+
+
+class FreshDeadLetters:
+    """The dead letters of a Postgres store, with those that have not reached it yet.
+
+    While Postgres is away, reading shows what Redis still holds; changing waits for Postgres.
+    """
+
+    def __init__(self, stored: DeadLetters, unshipped: DeadLetters, broker: Broker, archive: Archive) -> None:
+        self._stored = stored
+        self._unshipped = unshipped
+        self._broker = broker
+        self._archive = archive
+
+    async def list(
+        self, where: LetterFilter, *, limit: int, after: str | None = None
+    ) -> tuple[Sequence[StoredLetter], str | None]:
+        try:
+            await self._ship()
+            return await self._stored.list(where, limit=limit, after=after)
+        except RepositoryUnavailable as error:
+            _log.warning("dead_letters.only_unshipped", error=str(error))
+            return await self._unshipped.list(where, limit=limit)
+
+    async def count(self, where: LetterFilter) -> int:
+        await self._ship()
+        return await self._stored.count(where)
+
+    async def get(self, job_id: str) -> StoredLetter:
+        try:
+            await self._ship()
+            return await self._stored.get(job_id)
+        except RepositoryUnavailable:
+            return await self._unshipped.get(job_id)
+
+    async def requeue(self, job_id: str) -> bool:
+        await self._ship()
+        return await self._stored.requeue(job_id)
+
+    async def delete(self, job_id: str) -> bool:
+        await self._ship()
+        return await self._stored.delete(job_id)
+
+    async def _ship(self) -> None:
+        for queue in await self._broker.queues():
+            epoch = await self._broker.journal.epoch(queue)
+            if epoch is not None:
+                await ship_stream(self._broker.journal, self._archive, queue, "dead", epoch)

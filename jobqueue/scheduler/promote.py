@@ -1,0 +1,20 @@
+"""Making due jobs ready, to the millisecond where somebody waits for them."""
+
+from datetime import timedelta
+
+from jobqueue.broker.base import Broker
+
+LONGEST_PAUSE = timedelta(seconds=1)
+"""A job that another process delays by less than this may be late by as much."""
+_MOST_ROUNDS = 50
+
+
+async def promote_due(broker: Broker, queue: str) -> timedelta:
+    """Promote what is due on *queue*. Returns how long to wait before the next call."""
+    for _ in range(_MOST_ROUNDS):
+        wait = await broker.promote(queue)
+        if wait is None:
+            return LONGEST_PAUSE
+        if wait > timedelta(0):
+            return min(wait, LONGEST_PAUSE)
+    return timedelta(0)

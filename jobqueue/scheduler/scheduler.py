@@ -1,0 +1,118 @@
+"""The scheduler's loops: promote, reap, ship, retire; each supervised, for every queue there is."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from jobqueue.broker.base import Broker
+from jobqueue.clock import Clock
+from jobqueue.loop import Heartbeat, run_every
+from jobqueue.repository.base import Archive, StoredDeadLetters
+from jobqueue.scheduler.promote import LONGEST_PAUSE, promote_due
+from jobqueue.scheduler.ship import ship_queue
+
+_log = structlog.get_logger("jobqueue.scheduler")
+
+_LOOK_FOR_QUEUES = timedelta(seconds=2)
+_SHIP = timedelta(seconds=1)
+_RETIRE = timedelta(hours=1)
+_REAP_JITTER = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipping:
+    """Where history goes, and how long it is kept."""
+
+    archive: Archive
+    dead_letters: StoredDeadLetters
+    keep_successes: timedelta
+    keep_failures: timedelta
+
+
+@dataclass(slots=True, kw_only=True)
+class Scheduler:
+    """Promotes due jobs and reaps dead workers; with *shipping*, moves history to Postgres.
+
+    *queues* names the queues to care for; None: all that there are, also those made later. Any number
+    of schedulers may run: every step is atomic or idempotent.
+    """
+
+    broker: Broker
+    clock: Clock
+    reap_interval: timedelta
+    queues: Sequence[str] | None = None
+    shipping: Shipping | None = None
+    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+    _due_soon: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def promote_soon(self, queue: str) -> None:
+        """Look at *queue*'s delayed jobs now: one has been added that is due before the next look."""
+        if queue in self._due_soon:
+            self._due_soon[queue].set()
+
+    async def run(self) -> None:
+        """Care until cancelled."""
+        async with asyncio.TaskGroup() as loops:
+            if self.shipping is not None:
+                loops.create_task(self._loop("retire", self._retire, _RETIRE))
+                loops.create_task(self._loop("finish_requeues", self._finish_requeues, timedelta(seconds=10)))
+            if self.queues is not None:
+                for queue in self.queues:
+                    self._care_for(queue, loops)
+                return
+            known: set[str] = set()
+
+            async def look_for_queues() -> None:
+                for queue in await self.broker.queues():
+                    if queue not in known:
+                        known.add(queue)
+                        self._care_for(queue, loops)
+
+            await self._loop("queues", look_for_queues, _LOOK_FOR_QUEUES)
+
+    def _care_for(self, queue: str, loops: asyncio.TaskGroup) -> None:
+        async def promote() -> timedelta:
+            return await promote_due(self.broker, queue)
+
+        async def reap() -> None:
+            await self.broker.reap(queue)
+
+        async def ship() -> None:
+            assert self.shipping is not None
+            await ship_queue(self.broker.journal, self.shipping.archive, queue)
+
+        wake = self._due_soon[queue] = asyncio.Event()
+        loops.create_task(self._loop(f"promote:{queue}", promote, LONGEST_PAUSE, wake=wake))
+        loops.create_task(self._loop(f"reap:{queue}", reap, self.reap_interval, jitter=_REAP_JITTER))
+        if self.shipping is not None:
+            loops.create_task(self._loop(f"ship:{queue}", ship, _SHIP))
+        _log.debug("queue.cared_for", queue=queue)
+
+    def _loop(
+        self,
+        name: str,
+        step: Callable[[], Coroutine[Any, Any, timedelta | None]],
+        period: timedelta,
+        *,
+        jitter: float = 0.0,
+        wake: asyncio.Event | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        heartbeat = Heartbeat(name=name, period=period, last_tick=self.clock.monotonic())
+        self.heartbeats[name] = heartbeat
+        return run_every(heartbeat, step, clock=self.clock, jitter=jitter, wake=wake)
+
+    async def _retire(self) -> None:
+        assert self.shipping is not None
+        dropped = await self.shipping.archive.retire(
+            keep_successes=self.shipping.keep_successes, keep_failures=self.shipping.keep_failures
+        )
+        if dropped:
+            _log.info("history.retired", partitions=dropped)
+
+    async def _finish_requeues(self) -> None:
+        assert self.shipping is not None
+        await self.shipping.dead_letters.finish_requeues()

@@ -1,0 +1,54 @@
+"""History and dead letters, from Redis to Postgres, exactly once.
+
+The cursor lives in Postgres and moves in the transaction that writes the rows; the stream is trimmed
+after the commit. A crash anywhere leaves either nothing written, or written rows with a cursor that
+says so; the trim is repeated. Any number of shippers may run: the cursor's lock lets one at a time in.
+"""
+
+from jobqueue.broker.base import Journal
+from jobqueue.record import JournalKind
+from jobqueue.repository.base import Archive
+
+PAGE = 200
+"""Entries of a stream in one transaction; an entry of the journal holds a batch of executions."""
+_MOST_PAGES = 1_000
+_KINDS: tuple[JournalKind, ...] = ("dead", "journal")
+
+
+async def ship_queue(journal: Journal, archive: Archive, queue: str) -> int:
+    """Ship everything that waits on *queue*. Returns how many executions and dead letters went.
+
+    Raises:
+        RepositoryUnavailable: Postgres is away; everything stays where it is.
+        BrokerUnavailable: Redis is away.
+    """
+    epoch = await journal.epoch(queue)
+    if epoch is None:
+        return 0
+    return sum([await ship_stream(journal, archive, queue, kind, epoch) for kind in _KINDS])
+
+
+async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int:
+    """Ship what waits in one stream. Returns how many rows went."""
+    total = 0
+    for _ in range(_MOST_PAGES):
+        shipped = await _ship_page(journal, archive, queue, kind, epoch)
+        if shipped is None:
+            break
+        total += shipped
+    return total
+
+
+async def _ship_page(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int | None:
+    """One transaction. None when there was nothing left, or another shipper is at it."""
+    async with archive.cursor(queue, kind, epoch) as cursor:
+        if cursor is None:
+            return None
+        upto = cursor.position
+        page = await journal.read(queue, kind, after=upto, count=PAGE)
+        if page is not None:
+            await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, upto=page.last)
+            upto = page.last
+    if upto != "0-0":
+        await journal.trim(queue, kind, upto=upto)
+    return None if page is None else len(page.executions) + len(page.dead_letters)

@@ -1,0 +1,54 @@
+"""Deliveries at hand that wait for a slot, in the order in which they are to be started."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from jobqueue.broker.base import Delivery
+
+
+class Buffer:
+    """Ordered by queue as listed, then priority, then age. *suspects* are jobs that may kill the process."""
+
+    def __init__(self, queues: Sequence[str], *, max_crashes: int) -> None:
+        self._order = {queue: n for n, queue in enumerate(queues)}
+        self._max_crashes = max_crashes
+        self._waiting: deque[Delivery] = deque()
+        self.suspects: deque[Delivery] = deque()
+
+    def admit(self, deliveries: Sequence[Delivery]) -> None:
+        """Take what was fetched: in order already, so only a mixture with older ones is sorted."""
+        suspects = [each for each in deliveries if each.crashes and self._is_suspect(each)]
+        if suspects:
+            self.suspects.extend(suspects)
+            deliveries = [each for each in deliveries if each not in suspects]
+        mixed = bool(self._waiting)
+        self._waiting.extend(deliveries)
+        if mixed and deliveries:
+            self._waiting = deque(sorted(self._waiting, key=self._place))
+
+    def _is_suspect(self, delivery: Delivery) -> bool:
+        """One crash short of the limit: run alone, so that the last count is certain."""
+        return delivery.crashes >= self._max_crashes - 1
+
+    def _place(self, delivery: Delivery) -> tuple[int, int]:
+        return (self._order[delivery.queue], delivery.rank)
+
+    def next(self) -> Delivery | None:
+        """The next to be started."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def take_all(self) -> list[Delivery]:
+        """Everything that waits, suspects too, to be given back."""
+        everything = [*self._waiting, *self.suspects]
+        self._waiting.clear()
+        self.suspects.clear()
+        return everything
+
+    def take_waiting(self) -> list[Delivery]:
+        """Everything but the suspects."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)

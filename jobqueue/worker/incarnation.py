@@ -1,0 +1,448 @@
+"""One incarnation of a worker: one consumer, from its registration to its end.
+
+Four loops, owned by one task group: fetch, settle, watch, and the lease's thread. The story of a job
+here: `_fetch` takes it, `_start` gives it a slot, `_run` runs it, `_finish` frees the slot and hands
+the outcome to the settler.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from jobqueue.broker.base import Beat, Consumer, Delivery, Settlement
+from jobqueue.clock import Clock
+from jobqueue.errors import BrokerError, BrokerUnavailable, LeaseLost
+from jobqueue.middleware.metrics import Metrics
+from jobqueue.outcome import RELEASED, Completed, Crashed, Dead, Outcome, Retrying
+from jobqueue.worker.buffer import Buffer
+from jobqueue.worker.execution import Execution, Run, Stop
+from jobqueue.worker.lease import LeaseKeeper
+from jobqueue.worker.settler import Settler
+
+_log = structlog.get_logger("jobqueue.worker")
+
+# Read ahead what ends within this long at the present rate; what waited ten times as long is given back.
+_READ_AHEAD_S = 0.005
+_MOST_READ_AHEAD = 400
+_LONGEST_WAIT_S = 0.05
+_WATCH_S = 0.05
+_PAUSE_AFTER_ERROR_S = 0.2
+_LONGEST_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a pool allows itself."""
+
+    concurrency: int
+    lease: timedelta
+    shutdown_timeout: timedelta
+    cancel_grace: timedelta
+    max_block: timedelta
+    max_crashes: int
+
+
+class Incarnation:
+    """A consumer at work. `live` returns when it has been stopped, and raises LeaseLost when it was reaped."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        execution: Execution,
+        limits: Limits,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        observe: Callable[[Settlement], None] | None,
+        burst: bool,
+    ) -> None:
+        self.consumer = consumer
+        self._execution = execution
+        self._limits = limits
+        self._clock = clock
+        self._metrics = metrics
+        self._observe = observe
+        self._burst = burst
+        self._settler = Settler(consumer, self._settled)
+        self._buffer = Buffer(consumer.queues, max_crashes=limits.max_crashes)
+        self._buffered_at = 0.0
+        self._held: set[tuple[str, int, bytes]] = set()
+        self._runs: set[Run] = set()
+        self._left_behind: set[asyncio.Task[None]] = set()
+        self._free = limits.concurrency
+        self._alone = False
+        self._finished_count = 0
+        self._rate, self._rated_at = 0.0, clock.monotonic()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._paused: frozenset[str] = frozenset()
+        self._lease = LeaseKeeper(
+            consumer.heartbeat(),
+            lease_s=limits.lease.total_seconds(),
+            max_block_s=limits.max_block.total_seconds(),
+            clock=clock,
+            progress=self._progress,
+            heard=self._heard,
+            lost=self._lose,
+        )
+
+    @property
+    def running(self) -> int:
+        """Handlers running now."""
+        return len(self._runs)
+
+    def stop(self) -> None:
+        """Take no more jobs, finish those that run, and end."""
+        self._stopping.set()
+
+    def hurry(self) -> None:
+        """Do not wait for running jobs any longer: give them back."""
+        self._hurried.set()
+
+    async def live(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            LeaseLost: reaped; every handler has been cancelled and nothing more will be settled.
+        """
+        self._lease.start()
+        try:
+            async with asyncio.TaskGroup() as loops:
+                fetching = loops.create_task(self._fetch())
+                others = [loops.create_task(loop) for loop in (self._settler.run(), self._watch(), self._watch_lease())]
+                await self._stopping.wait()
+                await _cancel([fetching])
+                await self._wind_up()
+                await _cancel(others)
+        except* LeaseLost as lost:
+            raise LeaseLost(str(lost.exceptions[0])) from lost
+        finally:
+            await self._end_runs()
+            await self._lease.stop()
+            await self.consumer.close()
+
+    # Fetching
+
+    async def _fetch(self) -> None:
+        pause = _PAUSE_AFTER_ERROR_S
+        unsure = False
+        while not self._stopping.is_set():
+            try:
+                if unsure:
+                    self._admit(await self._unheard_of())
+                    unsure = False
+                await self._fetch_once()
+                pause = _PAUSE_AFTER_ERROR_S
+            except LeaseLost:
+                raise
+            except BrokerError as error:
+                # What the lost reply would have brought is ours already: it is asked for again.
+                unsure = True
+                _log.warning("fetch.failed", error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _fetch_once(self) -> None:
+        await self._room.wait()
+        if self._buffer.suspects:
+            await self._run_alone()
+            return
+        want = self._wanted()
+        if want < 1:
+            self._room.clear()
+            return
+        self._settler.flush()
+        slot_free = self._free > 0
+        taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free)
+        self._admit(taken)
+        if taken:
+            return
+        if slot_free and self._burst:
+            await self._end_burst()
+        elif self._free == 0:
+            # Nothing to read ahead: the next slot that falls free asks again.
+            self._room.clear()
+
+    def _wanted(self) -> int:
+        """Free slots, and what will end within a few milliseconds."""
+        now = self._clock.monotonic()
+        elapsed = now - self._rated_at
+        if elapsed > _READ_AHEAD_S / 2:
+            self._rate = (self._rate + self._finished_count / elapsed) / 2
+            self._rated_at, self._finished_count = now, 0
+        ahead = min(int(self._rate * _READ_AHEAD_S), _MOST_READ_AHEAD)
+        return self._free + ahead - len(self._buffer)
+
+    def _admit(self, deliveries: Sequence[Delivery]) -> None:
+        if not deliveries:
+            return
+        self._held.update([delivery.receipt for delivery in deliveries])
+        if not len(self._buffer):
+            self._buffered_at = self._clock.monotonic()
+        self._buffer.admit(deliveries)
+        if not self._alone:
+            self._fill()
+
+    async def _unheard_of(self) -> list[Delivery]:
+        return [each for each in await self.consumer.adopt() if each.receipt not in self._held]
+
+    async def _end_burst(self) -> None:
+        if self._runs or len(self._buffer) or self._buffer.suspects:
+            await self._quiet.wait()
+            return
+        await self._settler.drained()
+        self.stop()
+
+    async def _run_alone(self) -> None:
+        """Run a job that may kill this process with nothing beside it, and nothing unsettled behind it."""
+        self._alone = True
+        try:
+            self._release(self._buffer.take_waiting())
+            await self._quiet.wait()
+            await self._settler.drained()
+            suspect = self._buffer.suspects.popleft()
+            _log.warning("job.run_alone", job_id=suspect.job_id, crashes=suspect.crashes)
+            self._start(suspect)
+            await self._quiet.wait()
+        finally:
+            self._alone = False
+            self._fill()
+
+    # Running
+
+    def _fill(self) -> None:
+        """Give every free slot a job."""
+        while self._free > 0:
+            delivery = self._buffer.next()
+            if delivery is None:
+                break
+            self._start(delivery)
+        if not len(self._buffer):
+            self._settler.flush()
+            self._room.set()
+
+    def _start(self, delivery: Delivery) -> None:
+        now_ms = self.consumer.now_ms()
+        run = self._execution.prepare(delivery, now_ms)
+        if isinstance(run, tuple):
+            type_name, outcome = run
+            self._settle(delivery, outcome, type_name, now_ms, 0.0)
+            return
+        run.started_ms = now_ms
+        run.started = self._clock.monotonic()
+        run.deadline = run.started + run.timeout_s
+        self._free -= 1
+        self._runs.add(run)
+        self._quiet.clear()
+        run.work = asyncio.create_task(self._run(run))
+
+    async def _run(self, run: Run) -> None:
+        outcome: Outcome = RELEASED
+        try:
+            outcome = await self._execution.attempt(run)
+        finally:
+            if not run.settled:
+                self._finish(run, outcome)
+
+    def _finish(self, run: Run, outcome: Outcome) -> None:
+        """Free the slot for the next job, and hand the outcome on."""
+        run.settled = True
+        self._runs.discard(run)
+        self._free += 1
+        self._finished_count += 1
+        if run.stop is not Stop.FENCED:
+            seconds = self._clock.monotonic() - run.started
+            self._settle(
+                run.delivery,
+                outcome,
+                run.envelope.type,
+                run.started_ms,
+                seconds * 1000,
+                run.envelope.result_ttl_ms,
+            )
+        if not self._alone:
+            delivery = self._buffer.next()
+            if delivery is not None:
+                self._start(delivery)
+        if not len(self._buffer):
+            self._settler.flush()
+            self._room.set()
+        elif self._wanted_soon():
+            self._room.set()
+        if not self._runs:
+            self._quiet.set()
+
+    def _wanted_soon(self) -> bool:
+        return len(self._buffer) * 2 < self._rate * _READ_AHEAD_S
+
+    # Settling
+
+    def _settle(
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        type_name: str,
+        started_ms: int,
+        duration_ms: float,
+        result_ttl_ms: int | None = None,
+    ) -> None:
+        self._settler.add(
+            Settlement(
+                delivery=delivery,
+                outcome=outcome,
+                type=type_name,
+                started_ms=started_ms,
+                duration_ms=duration_ms,
+                result_ttl_ms=result_ttl_ms,
+            )
+        )
+
+    def _release(self, deliveries: Iterable[Delivery]) -> None:
+        """Give back what has not been started."""
+        now_ms = self.consumer.now_ms()
+        for delivery in deliveries:
+            self._settle(delivery, RELEASED, "", now_ms, 0.0)
+        self._settler.flush()
+
+    def _settled(self, batch: Sequence[Settlement]) -> None:
+        for settlement in batch:
+            delivery, outcome = settlement.delivery, settlement.outcome
+            self._held.discard(delivery.receipt)
+            self._metrics.count(
+                delivery.queue, settlement.type, type(outcome).__name__.lower(), settlement.duration_ms / 1000
+            )
+            if not isinstance(outcome, Completed):
+                _log_outcome(settlement)
+            if self._observe is not None:
+                self._observe(settlement)
+
+    # Watching
+
+    async def _watch(self) -> None:
+        """Deadlines, handlers that ignore their cancellation, and jobs that wait too long for a slot."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            now = self._clock.monotonic()
+            grace = self._limits.cancel_grace.total_seconds()
+            for run in list(self._runs):
+                if run.stop is None and now >= run.deadline:
+                    run.ask_to_stop(Stop.TIMEOUT, now)
+                elif run.stop is not None and (_ended(run) or now >= run.stop_at + grace):
+                    self._conclude(run)
+            if len(self._buffer) and self._free == 0 and now - self._buffered_at > _LONGEST_WAIT_S:
+                self._rate = 0.0
+                self._release(self._buffer.take_waiting())
+
+    def _conclude(self, run: Run) -> None:
+        """End a run that was asked to stop: one cancelled before it began, or one that ignores it."""
+        if not _ended(run):
+            self._leave_behind(run)
+        self._finish(run, self._execution.stopped(run))
+
+    def _leave_behind(self, run: Run) -> None:
+        """A handler that ignores its cancellation keeps its task or thread, but not its slot, nor its say."""
+        self._metrics.leaked_handlers += 1
+        _log.error("handler.left_behind", job_id=run.delivery.job_id, type=run.envelope.type, stop=str(run.stop))
+        if not run.task.is_async:
+            self._execution.leave_threads_behind()
+        if run.work is not None:
+            self._left_behind.add(run.work)
+            run.work.add_done_callback(self._left_behind.discard)
+
+    async def _watch_lease(self) -> None:
+        raise LeaseLost(f"{self.consumer.name} lost its lease: {await self._lost}")
+
+    def _heard(self, beats: list[Beat]) -> None:
+        self._paused = frozenset(beat.queue for beat in beats if beat.paused)
+        asked = {job_id for beat in beats for job_id in beat.cancel}
+        if asked:
+            now = self._clock.monotonic()
+            for run in self._runs:
+                if run.delivery.job_id in asked:
+                    run.ask_to_stop(Stop.CANCEL, now)
+
+    def _lose(self, reason: str) -> None:
+        if not self._lost.done():
+            self._lost.set_result(reason)
+
+    def _progress(self) -> dict[str, dict[str, bytes]]:
+        """What handlers have published since the last beat. Called from the lease's thread."""
+        published: dict[str, dict[str, bytes]] = {}
+        for run in tuple(self._runs):
+            progress = run.context.take_progress() if run.context is not None else None
+            if progress is not None:
+                published.setdefault(run.delivery.queue, {})[run.delivery.job_id] = progress
+        return published
+
+    # Ending
+
+    async def _wind_up(self) -> None:
+        """Give back what has not started, let running jobs finish, give back the rest, deregister."""
+        self._release(self._buffer.take_all())
+        if self._runs:
+            _log.info("worker.draining", running=len(self._runs))
+        await self._until_quiet(self._limits.shutdown_timeout.total_seconds())
+        await self._stop_runs(Stop.SHUTDOWN, grace_s=min(1.0, self._limits.cancel_grace.total_seconds()))
+        try:
+            # A fetch that was cut off may have taken something after all.
+            self._release(await self._unheard_of())
+            await self._settler.drained()
+            await self.consumer.leave()
+        except BrokerUnavailable as error:
+            _log.warning("worker.left_without_word", error=str(error))
+
+    async def _until_quiet(self, seconds: float) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (self._quiet, self._hurried)]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(waits)
+
+    async def _stop_runs(self, why: Stop, *, grace_s: float) -> None:
+        now = self._clock.monotonic()
+        for run in list(self._runs):
+            run.ask_to_stop(why, now)
+        works = [run.work for run in self._runs if run.work is not None]
+        if works:
+            await asyncio.wait(works, timeout=grace_s)
+        for run in list(self._runs):
+            self._conclude(run)
+
+    async def _end_runs(self) -> None:
+        """After a lost lease, or an error: nothing goes on and nothing is settled."""
+        self._buffer.take_all()
+        for run in self._runs:
+            run.stop = None if run.stop is None else Stop.FENCED
+        await self._stop_runs(Stop.FENCED, grace_s=min(1.0, self._limits.cancel_grace.total_seconds()))
+
+
+def _ended(run: Run) -> bool:
+    return run.work is not None and run.work.done()
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_outcome(settlement: Settlement) -> None:
+    delivery, outcome = settlement.delivery, settlement.outcome
+    facts = {"job_id": delivery.job_id, "type": settlement.type, "queue": delivery.queue, "attempt": delivery.attempt}
+    match outcome:
+        case Retrying(delay_ms=delay_ms, failure=failure):
+            _log.warning("job.retrying", **facts, delay_ms=delay_ms, error=failure.error_class)
+        case Dead(reason=reason, failure=failure):
+            _log.error("job.dead", **facts, reason=reason.value, error=failure.error_class)
+        case Crashed():
+            _log.error("job.crashed", **facts)
+        case _:
+            _log.debug("job.settled", **facts, outcome=type(outcome).__name__.lower())
