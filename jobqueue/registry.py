@@ -18,12 +18,12 @@ from typing import Any, Concatenate, Generic, NotRequired, ParamSpec, Protocol, 
 
 import msgspec
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
 from typing_extensions import TypedDict
 
 from jobqueue.context import JobContext, current_job
 from jobqueue.errors import DuplicateTask, InvalidJob, RegistryError, UnknownTask
-from jobqueue.job import Job, Priority, check_name, check_payload
+from jobqueue.job import Job, Priority, check_payload
 from jobqueue.middleware.base import CallNext, Middleware, compose
 from jobqueue.retry import RetryFunction, RetryPolicy
 
@@ -32,6 +32,11 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 DEFAULT_RETRY = RetryPolicy()
+
+# Values stay out of errors: they end in logs and dead letters, and may be secrets.
+_CORE = CoreConfig(
+    ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants", hide_input_in_errors=True
+)
 
 
 class _Decorator(Protocol):
@@ -60,18 +65,19 @@ class Task(Generic[P, R]):
     """A registered handler with its policy. Calling it runs the handler here and now, as a plain function."""
 
     def __init__(self, name: str, handler: Callable[..., R], options: TaskOptions) -> None:
-        functools.update_wrapper(self, handler)
+        functools.update_wrapper(self, handler, updated=())
         self.name = name
         self.handler: Callable[..., R] = handler
         self.options = options
         self._arguments = _Arguments(name, handler)
-        self.is_async = _is_async(handler)
+        self.is_async = inspect.iscoroutinefunction(_function(handler))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         context = self._arguments.context
-        if context is not None and context not in kwargs:
-            return self.handler(*args, **{**kwargs, context: current_job()})
-        return self.handler(*args, **kwargs)
+        if context is None or context in kwargs or any(isinstance(arg, JobContext) for arg in args):
+            return self.handler(*args, **kwargs)
+        # The context may be the first parameter, and is none of the caller's arguments: by name, nothing shifts.
+        return self.handler(**self._arguments.by_name(args, kwargs), **{context: current_job()})
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
         """A job of this task with these arguments, ready to be enqueued.
@@ -114,7 +120,7 @@ class Task(Generic[P, R]):
         return self._arguments.adapter.json_schema()
 
     def __repr__(self) -> str:
-        return f"Task({self.name!r}, {self.handler.__module__}.{self.handler.__qualname__})"
+        return f"Task({self.name!r}, {_where(self.handler)})"
 
 
 class Registry:
@@ -152,9 +158,12 @@ class Registry:
         Raises:
             DuplicateTask: the name is taken.
             RegistryError: the signature cannot be validated.
+            InvalidJob: the name or an option is wrong.
         """
+        # A job with these options tells now what is wrong with them, not when the first is enqueued.
+        Job(name, queue=queue, priority=priority, max_retries=max_retries, result_ttl=result_ttl)
         options = TaskOptions(
-            queue=check_name("queue", queue),
+            queue=queue,
             priority=Priority.parse(priority),
             retry=_check_retry(name, retry),
             timeout=_check_timeout(name, timeout),
@@ -163,8 +172,9 @@ class Registry:
         )
 
         def register(handler: Callable[..., Any]) -> Task[..., Any]:
-            task: Task[..., Any] = Task(check_name("task", name), handler, options)
-            self._add(task)
+            task: Task[..., Any] = Task(name, handler, options)
+            self._refuse_second(task)
+            self._tasks[name] = task
             return task
 
         return typing.cast(_Decorator, register)
@@ -174,7 +184,9 @@ class Registry:
         if other is self:
             raise RegistryError("a registry cannot include itself")
         for task in other:
-            self._add(task)
+            self._refuse_second(task)
+        for task in other:
+            self._tasks[task.name] = task
             self._homes[task.name] = other
 
     def use(self, middleware: Middleware) -> None:
@@ -199,8 +211,8 @@ class Registry:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"no task named {name!r} (registered: {shown or 'none'}){hint}"
 
-    def chain(self, task: Task[..., Any], threads: Callable[[], Executor]) -> CallNext:
-        """The handler of *task* inside all its middleware; plain functions run in *threads*()."""
+    def chain(self, task: Task[..., Any], threads: Executor) -> CallNext:
+        """The handler of *task* inside all its middleware; plain functions run in *threads*."""
         run = _run_here(task) if task.is_async else _run_in_thread(task, threads)
         return compose(self._around(task.name), run)
 
@@ -208,14 +220,13 @@ class Registry:
         home = self._homes.get(name)
         return [*self._middleware, *(home._around(name) if home is not None else ())]
 
-    def _add(self, task: Task[..., Any]) -> None:
+    def _refuse_second(self, task: Task[..., Any]) -> None:
         there = self._tasks.get(task.name)
         if there is not None:
             raise DuplicateTask(
                 f"task {task.name!r} is registered twice: by {_where(there.handler)} and by {_where(task.handler)}; "
                 f"rename one"
             )
-        self._tasks[task.name] = task
 
     def __iter__(self) -> Iterator[Task[..., Any]]:
         return iter(self._tasks.values())
@@ -238,21 +249,28 @@ class _Arguments:
         if self.context is not None:
             rest = [each for each in self._signature.parameters.values() if each.name != self.context]
             self._signature = self._signature.replace(parameters=rest)
-        self.adapter: TypeAdapter[dict[str, Any]] = _adapter(name, self._signature, hints)
+        kinds = {each.kind: each.name for each in self._signature.parameters.values()}
+        self._extra = kinds.get(inspect.Parameter.VAR_KEYWORD)
+        self.adapter = _adapter(name, self._signature, hints)
+        # The configuration of a TypedDict does not reach its values, so both are made with it.
+        self._validator = SchemaValidator(self.adapter.core_schema, _CORE)
+        self._serializer = SchemaSerializer(self.adapter.core_schema, _CORE)
+
+    def by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments as a caller gives them, all by name."""
+        bound = self._signature.bind(*args, **kwargs).arguments
+        if self._extra is not None:
+            bound.update(bound.pop(self._extra, {}))
+        return bound
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         try:
-            bound = self._signature.bind(*args, **kwargs).arguments
+            bound = self.by_name(args, kwargs)
         except TypeError as error:
             raise InvalidJob(f"arguments of task {self._name!r}: {error}; it takes {self._signature}") from error
-        extra = next(
-            (p.name for p in self._signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD), None
-        )
-        if extra is not None:
-            bound.update(bound.pop(extra, {}))
         try:
-            values = self.adapter.validate_python(bound)
-            encoded = self.adapter.dump_json(values)
+            values = self._validator.validate_python(bound)
+            encoded = self._serializer.to_json(values)
         except ValidationError as error:
             raise InvalidJob(f"arguments of task {self._name!r}: {_in_words(error)}") from error
         except (PydanticSerializationError, ValueError) as error:
@@ -262,13 +280,20 @@ class _Arguments:
 
     def decode(self, payload_json: bytes) -> dict[str, Any]:
         try:
-            return self.adapter.validate_json(payload_json)
+            arguments: dict[str, Any] = self._validator.validate_json(payload_json)
         except ValidationError as error:
             raise InvalidJob(f"payload of task {self._name!r}: {_in_words(error)}") from error
+        return arguments
 
 
 def _signature(name: str, handler: Callable[..., Any]) -> inspect.Signature:
-    signature = inspect.signature(handler)
+    function = _function(handler)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise RegistryError(f"task {name!r}: {_where(handler)} is a generator, and calling it would run nothing of it")
+    try:
+        signature = inspect.signature(handler)
+    except ValueError as error:
+        raise RegistryError(f"task {name!r}: {handler!r} tells no signature; wrap it in a function") from error
     for parameter in signature.parameters.values():
         if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
             raise RegistryError(
@@ -280,8 +305,8 @@ def _signature(name: str, handler: Callable[..., Any]) -> inspect.Signature:
 
 def _hints(name: str, handler: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(handler, include_extras=True)
-    except NameError as error:
+        return typing.get_type_hints(_function(handler), include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise RegistryError(
             f"task {name!r}: an annotation of {_where(handler)} cannot be resolved: {error}; "
             f"define or import the type at module level, not under TYPE_CHECKING"
@@ -301,7 +326,7 @@ def _adapter(name: str, signature: inspect.Signature, hints: Mapping[str, Any]) 
             fields[parameter.name] = NotRequired[annotation]
     make: Any = TypedDict
     arguments = make(name, fields)
-    arguments.__pydantic_config__ = ConfigDict(extra=extra, ser_json_inf_nan="constants", ser_json_bytes="base64")
+    arguments.__pydantic_config__ = ConfigDict(extra=extra)
     try:
         return TypeAdapter(arguments)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
@@ -328,29 +353,47 @@ def _run_here(task: Task[..., Any]) -> CallNext:
     return run
 
 
-def _run_in_thread(task: Task[..., Any], threads: Callable[[], Executor]) -> CallNext:
+def _run_in_thread(task: Task[..., Any], threads: Executor) -> CallNext:
     handler, bind = task.handler, task.bind
 
+    def call(arguments: dict[str, Any]) -> object:
+        try:
+            return handler(**arguments)
+        except StopIteration as error:
+            # A future cannot hold one; coroutines, too, end with this instead.
+            raise RuntimeError("the handler raised StopIteration") from error
+
     async def run(ctx: JobContext) -> object:
-        call = functools.partial(copy_context().run, handler, **bind(ctx, ctx.payload_json))
+        arguments = bind(ctx, ctx.payload_json)
         ctx.arm()
-        running = asyncio.get_running_loop().run_in_executor(threads(), call)
-        while True:
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                # A thread cannot be interrupted. It is waited for, so that its job is not started elsewhere
-                # beside it; the worker leaves it behind when its grace is over.
-                if running.cancelled():
-                    raise
+        running = asyncio.get_running_loop().run_in_executor(threads, copy_context().run, call, arguments)
+        value = await _uninterrupted(running)
+        # A plain function around a coroutine function, such as a decorator makes, returns what is to be awaited.
+        return await value if inspect.isawaitable(value) else value
 
     return run
 
 
-def _is_async(handler: Callable[..., Any]) -> bool:
+async def _uninterrupted(running: "asyncio.Future[object]") -> object:
+    """Wait for a thread to its end: it cannot be interrupted, and its job must not start elsewhere beside it.
+
+    The worker leaves it behind when its grace is over.
+    """
+    while True:
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if running.done():
+                return running.result()
+
+
+def _function(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in a partial, or the method that makes an object callable: it has the annotations."""
     while isinstance(handler, functools.partial):
         handler = handler.func
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+    if inspect.isroutine(handler) or inspect.isclass(handler) or not callable(handler):
+        return handler
+    return typing.cast(Callable[..., Any], type(handler).__call__)
 
 
 def _check_retry(name: str, retry: RetryPolicy | RetryFunction | None) -> RetryPolicy | RetryFunction:

@@ -141,6 +141,8 @@ class Line:
         connection = self._connection
         sent = False
         try:
+            if _hung_up(connection):
+                await connection.disconnect(nowait=True)
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]
             packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
@@ -166,6 +168,12 @@ class Line:
 
     async def close(self) -> None:
         await self._connection.disconnect()
+
+
+def _hung_up(connection: AbstractConnection) -> bool:
+    """Whether the server has closed it while nobody read: what is sent now would be lost, and be called uncertain."""
+    reader = connection._reader
+    return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
 class BlockingLine:

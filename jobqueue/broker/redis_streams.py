@@ -209,7 +209,7 @@ class RedisStreamsBroker:
 
     async def workers(self, queue: str) -> list[WorkerInfo]:
         keys = self.keys(queue)
-        commands: list[list[scripts.Value]] = [["TIME"], ["ZRANGE", keys.workers, 0, -1, "WITHSCORES"]]
+        commands: list[Sequence[scripts.Value]] = [["TIME"], ["ZRANGE", keys.workers, 0, -1, "WITHSCORES"]]
         commands += [["XINFO", "CONSUMERS", stream, GROUP] for stream in keys.streams]
         time, leases, *consumers = await self._operating.exchange(commands)
         now_ms = int(time[0]) * 1000 + int(time[1]) // 1000

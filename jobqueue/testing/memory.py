@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -534,7 +534,8 @@ class MemoryDeadLetters:
         return [stored(letter) for letter in sorted(letters, key=lambda each: _order(each.entry_id), reverse=True)]
 
 
-_again: Callable[..., Delivery] = msgspec.structs.replace
+def _again(taken: Delivery, **changes: Any) -> Delivery:
+    return msgspec.structs.replace(taken, **changes)
 
 
 def _due_ms(submission: Submission, now: int) -> int:

@@ -7,7 +7,6 @@ About 12 µs around an empty handler (`python -m benchmarks.core`).
 import asyncio
 import random
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +32,7 @@ from jobqueue.outcome import (
     timed_out,
 )
 from jobqueue.registry import Registry, Task
+from jobqueue.worker.threads import Threads
 
 _MAX_RESULT_BYTES = 256 * 1024
 
@@ -101,16 +101,14 @@ class Execution:
         *,
         middleware: tuple[Middleware, ...],
         default_timeout_s: float,
-        threads: int,
         rng: random.Random,
     ) -> None:
         self._registry = registry
         self._middleware = middleware
         self._default_timeout_s = default_timeout_s
-        self._thread_count = threads
         self._rng = rng
         self._chains: dict[str, tuple[Task[..., Any], CallNext]] = {}
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads = Threads("jobqueue-handler")
 
     def prepare(self, delivery: Delivery, now_ms: int) -> Run | tuple[str, Outcome]:
         """What is to be run; or, where nothing is to be run, the task's name and the outcome at once."""
@@ -138,21 +136,15 @@ class Execution:
         self._chains[name] = (task, chain)
         return task, chain
 
-    def _threads(self) -> Executor:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._thread_count, thread_name_prefix="jobqueue-handler")
-        return self._executor
-
     async def attempt(self, run: Run) -> Outcome:
         """Run the handler inside its middleware. Every error comes back as an outcome."""
         context = run.context = _context(run)
         enter(context)
         try:
             value = await run.chain(context)
-        except asyncio.CancelledError as error:
-            return self.stopped(run) if run.stop else self._interrupted(run, error)
         except BaseException as error:
-            # SystemExit and KeyboardInterrupt raised by a handler are its failure, not the worker's end.
+            # SystemExit and KeyboardInterrupt raised by a handler are its failure, not the worker's end; so is a
+            # cancellation that the worker did not ask for: given back, a handler that cancels itself would run for ever.
             return self.stopped(run) if run.stop else self._failed(run, error)
         if run.stop is Stop.TIMEOUT:
             return self.stopped(run)
@@ -170,13 +162,6 @@ class Execution:
             case _:
                 return RELEASED
 
-    def _interrupted(self, run: Run, error: asyncio.CancelledError) -> Outcome:
-        """A cancellation that the worker did not ask for: from outside, or the handler's own failure."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            return RELEASED
-        return self._failed(run, error)
-
     def _failed(self, run: Run, error: BaseException) -> Outcome:
         return decide(
             error,
@@ -186,16 +171,9 @@ class Execution:
             rng=self._rng,
         )
 
-    def leave_threads_behind(self) -> None:
-        """New handlers get new threads: one of the old ones does not come back."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
-            self._executor = None
-
     def close(self) -> None:
-        """End the threads that are idle."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
+        """End the threads: the idle ones now, the others after their handlers."""
+        self._threads.shutdown()
 
 
 def _context(run: Run) -> JobContext:
@@ -228,12 +206,15 @@ def _result_json(value: object) -> bytes:
     """The kept result; one that JSON cannot say, or that is too large, is replaced: its job is done all the same."""
     try:
         encoded = msgspec.json.encode(value, enc_hook=_dump_model)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        return msgspec.json.encode({"jobqueue": "result not kept", "reason": f"no JSON: {error}"})
+    except Exception as error:  # whatever a model's own code raises
+        return _not_kept(f"no JSON: {Failure.of(error).message}"[:500])
     if len(encoded) > _MAX_RESULT_BYTES:
-        reason = f"{len(encoded)} bytes; the limit is {_MAX_RESULT_BYTES}"
-        return msgspec.json.encode({"jobqueue": "result not kept", "reason": reason})
+        return _not_kept(f"{len(encoded)} bytes; the limit is {_MAX_RESULT_BYTES}")
     return encoded
+
+
+def _not_kept(reason: str) -> bytes:
+    return msgspec.json.encode({"jobqueue": "result not kept", "reason": reason})
 
 
 def _dump_model(value: Any) -> Any:

@@ -24,10 +24,9 @@ from jobqueue.worker.settler import Settler
 
 _log = structlog.get_logger("jobqueue.worker")
 
-# Read ahead what ends within this long at the present rate; what waited ten times as long is given back.
-_READ_AHEAD_S = 0.005
+# Read ahead what ends within this long at the present rate; what then waits for two ticks is given back.
+_READ_AHEAD_S = 0.008
 _MOST_READ_AHEAD = 400
-_LONGEST_WAIT_S = 0.05
 _WATCH_S = 0.05
 _PAUSE_AFTER_ERROR_S = 0.2
 _LONGEST_PAUSE_S = 2.0
@@ -68,13 +67,14 @@ class Incarnation:
         self._burst = burst
         self._settler = Settler(consumer, self._settled)
         self._buffer = Buffer(consumer.queues, max_crashes=limits.max_crashes)
-        self._buffered_at = 0.0
+        self._kept_waiting = False
         self._held: set[tuple[str, int, bytes]] = set()
         self._runs: set[Run] = set()
         self._left_behind: set[asyncio.Task[None]] = set()
         self._free = limits.concurrency
         self._alone = False
         self._finished_count = 0
+        self._finished_total = 0
         self._rate, self._rated_at = 0.0, clock.monotonic()
         self._room = asyncio.Event()
         self._room.set()
@@ -155,8 +155,9 @@ class Incarnation:
         if self._buffer.suspects:
             await self._run_alone()
             return
-        want = self._wanted()
-        if want < 1:
+        ahead = self._read_ahead()
+        want = self._free + ahead - len(self._buffer)
+        if want < 1 or (self._free == 0 and len(self._buffer) * 2 >= ahead):
             self._room.clear()
             return
         self._settler.flush()
@@ -171,22 +172,19 @@ class Incarnation:
             # Nothing to read ahead: the next slot that falls free asks again.
             self._room.clear()
 
-    def _wanted(self) -> int:
-        """Free slots, and what will end within a few milliseconds."""
+    def _read_ahead(self) -> int:
+        """How many jobs will end within a few milliseconds, at the present rate."""
         now = self._clock.monotonic()
         elapsed = now - self._rated_at
         if elapsed > _READ_AHEAD_S / 2:
             self._rate = (self._rate + self._finished_count / elapsed) / 2
             self._rated_at, self._finished_count = now, 0
-        ahead = min(int(self._rate * _READ_AHEAD_S), _MOST_READ_AHEAD)
-        return self._free + ahead - len(self._buffer)
+        return min(int(self._rate * _READ_AHEAD_S), _MOST_READ_AHEAD)
 
     def _admit(self, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
         self._held.update([delivery.receipt for delivery in deliveries])
-        if not len(self._buffer):
-            self._buffered_at = self._clock.monotonic()
         self._buffer.admit(deliveries)
         if not self._alone:
             self._fill()
@@ -258,6 +256,7 @@ class Incarnation:
         self._runs.discard(run)
         self._free += 1
         self._finished_count += 1
+        self._finished_total += 1
         if run.stop is not Stop.FENCED:
             seconds = self._clock.monotonic() - run.started
             self._settle(
@@ -328,6 +327,7 @@ class Incarnation:
 
     async def _watch(self) -> None:
         """Deadlines, handlers that ignore their cancellation, and jobs that wait too long for a slot."""
+        finished = self._finished_total
         while True:
             await asyncio.sleep(_WATCH_S)
             now = self._clock.monotonic()
@@ -337,9 +337,16 @@ class Incarnation:
                     run.ask_to_stop(Stop.TIMEOUT, now)
                 elif run.stop is not None and (_ended(run) or now >= run.stop_at + grace):
                     self._conclude(run)
-            if len(self._buffer) and self._free == 0 and now - self._buffered_at > _LONGEST_WAIT_S:
-                self._rate = 0.0
-                self._release(self._buffer.take_waiting())
+            self._release_stuck(self._finished_total - finished)
+            finished = self._finished_total
+
+    def _release_stuck(self, finished: int) -> None:
+        """Give back what was read ahead and, at the pace of the last tick, will not start within the next."""
+        stuck = self._free == 0 and len(self._buffer) > finished
+        if stuck and self._kept_waiting:
+            self._rate = 0.0
+            self._release(self._buffer.take_waiting())
+        self._kept_waiting = stuck
 
     def _conclude(self, run: Run) -> None:
         """End a run that was asked to stop: one cancelled before it began, or one that ignores it."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -50,12 +51,10 @@ class Pool:
             registry,
             middleware=tuple(middleware),
             default_timeout_s=default_timeout_s,
-            threads=limits.concurrency,
             rng=rng or random.Random(),
         )
         self._incarnation: Incarnation | None = None
         self._stopping = asyncio.Event()
-        self._hurried = False
 
     @property
     def running(self) -> int:
@@ -75,7 +74,6 @@ class Pool:
 
     def hurry(self) -> None:
         """Shut down now: give back what runs."""
-        self._hurried = True
         self.stop()
         if self._incarnation is not None:
             self._incarnation.hurry()
@@ -112,11 +110,12 @@ class Pool:
         except LeaseLost as error:
             self.metrics.leases_lost += 1
             _log.error("lease.lost", worker=consumer.name, error=str(error))
+            await self._rest(_FIRST_PAUSE_S)
             return False
         except Exception:
             # A fault of ours. What this incarnation held comes back by its lease; the next one goes on.
             _log.exception("worker.failed", worker=consumer.name)
-            await asyncio.sleep(_FIRST_PAUSE_S)
+            await self._rest(_FIRST_PAUSE_S)
             return False
         return True
 
@@ -127,8 +126,10 @@ class Pool:
                 return await self._broker.join(self._queues)
             except BrokerUnavailable as error:
                 _log.warning("join.failed", error=str(error), retry_in_s=pause)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
+            await self._rest(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
         return None
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)

@@ -63,8 +63,9 @@ class Settler:
             self._wanted.clear()
             self._idle.clear()
             try:
-                while self._waiting:
-                    batch, self._waiting = self._waiting, []
+                # Only what waits now: what comes while this is under way goes out when it is wanted.
+                batch, self._waiting = self._waiting, []
+                if batch:
                     await self._send(batch)
             finally:
                 self._idle.set()

@@ -173,7 +173,7 @@ async def test_a_deleted_letter_is_gone_and_counted(broker: Broker, letters: Dea
     assert (await broker.stats(Q)).purged == 1
 
 
-@pytest.mark.parametrize("job_id", [new_id(), "nonsense", ""])
+@pytest.mark.parametrize("job_id", [new_id(), "nonsense", ""], ids=["unknown", "nonsense", "empty"])
 async def test_an_id_without_a_letter_is_not_found(letters: DeadLetters, job_id: str) -> None:
     with pytest.raises(DeadLetterNotFound):
         await letters.get(job_id)

@@ -38,18 +38,19 @@ redis.call('ZCARD', delayed)
 redis.call('HLEN', meta)
 redis.call('HLEN', unique)
 
-local plans, answers, seen, claimed, keyed = {}, {}, {}, {}, {}
+-- plans: of the jobs that ask for more than a place in their stream. taken: ordinals that queue nothing.
+local plans, taken, answers, seen, claimed, keyed = {}, {}, {}, {}, {}, {}
 
 -- Who already stands where this job would: another with its idempotency key, its unique key, or itself.
 local function occupant(id, plan)
-  if plan and plan.key then
+  if plan.key then
     local holder = keyed[plan.key] or redis.call('GET', plan.key)
     if holder then
       local holder_id, digest = string.match(holder, '^(%S+) (%S+)$')
       return (digest == plan.digest and 'exists ' or 'conflict ') .. holder_id
     end
   end
-  if plan and plan.unique ~= '' then
+  if plan.unique ~= '' then
     local owner = claimed[plan.unique] or redis.call('HGET', unique, plan.unique)
     if owner then return 'exists ' .. owner end
   end
@@ -58,23 +59,26 @@ end
 
 for n = 1, count do
   local id, spec = ids[n], ARGV[3 * n + 1]
-  local plan = nil
+  local plan, other = nil, nil
   if #spec > 1 then
     local rank, due, ttl, ordinal, key_ttl, digest, generation, lock =
       string.match(spec, '^(%d) (%S+) (%d+) (%d+) (%d+) (%S+) (%d+) (%S*)$')
     plan = {rank = rank, due = due, ttl = tonumber(ttl), key_ttl = key_ttl, digest = digest,
             generation = tonumber(generation), unique = lock}
     if ordinal ~= '0' then plan.key = KEYS[9 + ordinal] end
+    other = occupant(id, plan)
   end
-  local other = occupant(id, plan)
   if not other and (alive[n] or seen[id]) then other = 'exists ' .. id end
   if other then
+    taken[n] = true
     answers[#answers + 1] = n .. ' ' .. other
   else
     seen[id] = true
-    plans[n] = plan or spec
-    if plan and plan.key then keyed[plan.key] = id .. ' ' .. plan.digest end
-    if plan and plan.unique ~= '' then claimed[plan.unique] = id end
+    if plan then
+      plans[n] = plan
+      if plan.key then keyed[plan.key] = id .. ' ' .. plan.digest end
+      if plan.unique ~= '' then claimed[plan.unique] = id end
+    end
   end
 end
 
@@ -113,14 +117,17 @@ local function put(id, body, plan)
   if plan.generation > 0 then requeued = requeued + 1 end
 end
 
+local call = redis.call
 for n = 1, count do
-  local plan = plans[n]
-  if plan then
+  if not taken[n] then
     fresh = fresh + 1
-    if type(plan) == 'string' then
-      keep(ids[n], plan .. redis.call('XADD', streams[plan + 1], '*', 'i', ids[n], 'b', ARGV[3 * n + 2]))
+    if plans[n] then
+      put(ids[n], ARGV[3 * n + 2], plans[n])
     else
-      put(ids[n], ARGV[3 * n + 2], plan)
+      local id, rank = ids[n], ARGV[3 * n + 1]
+      local size = #index
+      index[size + 1] = id
+      index[size + 2] = rank .. call('XADD', streams[rank + 1], '*', 'i', id, 'b', ARGV[3 * n + 2])
     end
   end
 end

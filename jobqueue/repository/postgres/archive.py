@@ -10,11 +10,9 @@ import structlog
 from jobqueue.clock import Clock, SystemClock, from_ms
 from jobqueue.errors import RepositoryError
 from jobqueue.record import DeadLetter, Execution, JournalKind
-from jobqueue.repository.base import StoredLetter
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.fault import RowRefused
 from jobqueue.repository.postgres.queries import ARCHIVE as SQL
-from jobqueue.repository.postgres.queries import DEAD_LETTERS as LETTER_SQL
 from jobqueue.repository.postgres.row import (
     DEAD_LETTERS,
     EXECUTIONS,
@@ -24,7 +22,6 @@ from jobqueue.repository.postgres.row import (
     execution_row,
     letter_row,
     minimal,
-    stored_letter_of,
 )
 
 _log = structlog.get_logger("jobqueue.archive")
@@ -116,13 +113,6 @@ class PostgresArchive:
             dropped += await session.value(SQL.drop_partitions, True, keep_failures)
         await self._drop_requeued(keep_failures)
         return dropped
-
-    async def unfinished_requeues(self) -> AsyncIterator[StoredLetter]:
-        """Letters left in `requeueing` by a crash; `PostgresDeadLetters.finish_requeues` brings them home."""
-        async with self._database.transaction() as session:
-            rows = await session.rows(LETTER_SQL.unfinished, self._namespace, UNFINISHED_AFTER, UNFINISHED_AT_ONCE)
-        for row in rows:
-            yield stored_letter_of(row)
 
     async def _create(self, key: Key) -> None:
         """In a transaction of its own: a second shipper must not wait for the first one's."""

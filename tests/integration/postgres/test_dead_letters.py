@@ -243,9 +243,7 @@ async def test_the_sweeper_leaves_fresh_requeues_to_those_who_began_them(
     broker.fail_before = None
 
     assert await letters.finish_requeues() == 0
-    assert [each async for each in archive.unfinished_requeues()] == []
     await sql.execute("UPDATE jobqueue.dead_letters SET requeued_at = now() - interval '1 minute'")
-    assert [each.letter.job_id async for each in archive.unfinished_requeues()] == [job_id_of(1)]
     assert await letters.finish_requeues() == 1
 
 

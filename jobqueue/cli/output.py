@@ -1,0 +1,115 @@
+"""How answers are printed: as a table for people, or as JSON for programs."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import click
+import msgspec
+
+from jobqueue.clock import format_duration, to_ms
+
+Record = Mapping[str, Any]
+
+
+class Form(StrEnum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def show_all(records: Sequence[Record], form: Form, *, columns: Sequence[str], empty: str = "none") -> None:
+    """Print records: *columns* of them as a table, or everything as a JSON array or as JSON lines."""
+    match form:
+        case Form.JSON:
+            click.echo(to_json(list(records), indent=2))
+        case Form.JSONL:
+            for record in records:
+                click.echo(to_json(record))
+        case Form.TABLE if records:
+            click.echo(table([[record.get(column) for column in columns] for record in records], columns))
+        case Form.TABLE:
+            click.echo(empty, err=True)
+
+
+def show_one(record: Record, form: Form) -> None:
+    """Print one record: a line per field, or a JSON object."""
+    match form:
+        case Form.JSON:
+            click.echo(to_json(record, indent=2))
+        case Form.JSONL:
+            click.echo(to_json(record))
+        case Form.TABLE:
+            width = max(map(len, record), default=0)
+            for name, value in record.items():
+                click.echo(f"{click.style(name.ljust(width), bold=True)}  {_paragraph(value, width + 2)}")
+
+
+def table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> str:
+    """Aligned text with a heading; numbers to the right."""
+    cells = [[text(value) for value in row] for row in rows]
+    heads = [column.replace("_", " ").upper() for column in columns]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    numeric = [all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(columns))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, numeric, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([click.style(line(heads), bold=True), *map(line, cells)])
+
+
+def text(value: Any) -> str:
+    """A value as people read it, on one line, with nothing in it that a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in _words(value))
+
+
+def to_json(value: Any, *, indent: int = 0) -> str:
+    """JSON: instants as ISO 8601, durations in milliseconds."""
+    encoded = msgspec.json.encode(value, enc_hook=_plain)
+    return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+
+
+def _words(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.astimezone().isoformat(sep=" ", timespec="seconds")
+        case timedelta():
+            return format_duration(value)
+        case str():
+            return value
+        case int():
+            return str(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return to_json(value)
+
+
+def _paragraph(value: Any, indent: int) -> str:
+    """Several lines stay several lines, below each other."""
+    if not isinstance(value, str):
+        return text(value)
+    return ("\n" + " " * indent).join(map(text, value.splitlines() or [""]))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return to_ms(value)
+    return str(value)
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches stderr, where progress is shown."""
+    return sys.stderr.isatty()

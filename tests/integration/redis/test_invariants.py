@@ -1,0 +1,175 @@
+"""The checker finds what is broken, and nothing else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+import redis.asyncio
+
+from jobqueue.broker.invariants import Violation, check_queue
+from jobqueue.broker.keys import GROUP
+from jobqueue.broker.redis_streams import RedisStreamsBroker
+from jobqueue.job import new_id
+from jobqueue.outcome import COMPLETED, RELEASED
+from tests.contract.scene import DEAD, RETRY_NOW, Q, enqueue, job, settle, take
+from tests.integration.redis.conftest import MakeBroker
+
+
+@dataclass
+class Scene:
+    """A queue with a job in every place; the ids by place."""
+
+    broker: RedisStreamsBroker
+    raw: "redis.asyncio.Redis"
+    running: str
+    ready: str
+    delayed: str
+    dead: str
+    entry: bytes
+
+
+@pytest.fixture
+async def scene(broker: RedisStreamsBroker, raw: "redis.asyncio.Redis") -> Scene:
+    ids = [job(n) for n in range(4)]
+    worker = await broker.join([Q])
+    await enqueue(broker, ids[0], ids[3])
+    running, dead = await take(worker, 2)
+    await settle(worker, DEAD, dead)
+    await enqueue(broker, ids[1])
+    await enqueue(broker, ids[2], delay=timedelta(hours=1))
+    return Scene(broker, raw, *(each.id for each in ids), entry=running.entry_id)
+
+
+Break = Callable[[Scene], Awaitable[object]]
+
+BREAKS: dict[str, tuple[str, Break, Callable[[Scene], str]]] = {
+    "a job counted twice": (
+        "I1",
+        lambda s: s.raw.hincrby(s.broker.keys(Q).meta, "enqueued", 1),
+        lambda s: "enqueued 5",
+    ),
+    "a dead letter lost": ("I2", lambda s: s.raw.delete(s.broker.keys(Q).dead), lambda s: "dead 1"),
+    "a dead letter trimmed": ("I2", lambda s: s.raw.xtrim(s.broker.keys(Q).dead, maxlen=0), lambda s: "dead 1"),
+    "an entry deleted by hand": ("I3", lambda s: s.raw.xdel(s.broker.keys(Q).medium, s.entry), lambda s: s.running),
+    "a stream trimmed": ("I3", lambda s: s.raw.xtrim(s.broker.keys(Q).medium, maxlen=0), lambda s: s.ready),
+    "an id gone from the index": ("I3", lambda s: s.raw.hdel(s.broker.keys(Q).jobs, s.ready), lambda s: s.ready),
+    "an index that points elsewhere": (
+        "I3",
+        lambda s: s.raw.hset(s.broker.keys(Q).jobs, s.ready, "05-5"),
+        lambda s: s.ready,
+    ),
+    "a job that is in two places": (
+        "I3",
+        lambda s: s.raw.xadd(s.broker.keys(Q).low, {"i": s.delayed, "b": "{}"}),
+        lambda s: s.delayed,
+    ),
+    "a due time lost": ("I3", lambda s: s.raw.zrem(s.broker.keys(Q).delayed, s.delayed), lambda s: s.delayed),
+    "a due time of no job": (
+        "I3",
+        lambda s: s.raw.zadd(s.broker.keys(Q).delayed, {"stranger": 1}),
+        lambda s: "stranger",
+    ),
+    "a consumer deleted by hand": (
+        "I4",
+        lambda s: _delete_consumers(s.raw, s.broker.keys(Q).medium),
+        lambda s: s.running,
+    ),
+    "a live key that expires": (
+        "I6",
+        lambda s: s.raw.expire(s.broker.keys(Q).jobs, 100),
+        lambda s: s.broker.keys(Q).jobs,
+    ),
+}
+
+
+async def _delete_consumers(raw: "redis.asyncio.Redis", stream: str) -> None:
+    for consumer in await raw.xinfo_consumers(stream, GROUP):
+        await raw.xgroup_delconsumer(stream, GROUP, consumer["name"])
+
+
+async def test_a_sound_queue_has_no_violations(scene: Scene) -> None:
+    assert await check_queue(scene.broker, Q) == []
+    assert await check_queue(scene.broker, "nobody") == []
+
+
+@pytest.mark.parametrize(("rule", "harm", "named"), BREAKS.values(), ids=BREAKS.keys())
+async def test_a_broken_invariant_is_named(scene: Scene, rule: str, harm: Break, named: Callable[[Scene], str]) -> None:
+    await harm(scene)
+
+    found = await check_queue(scene.broker, Q)
+
+    assert named(scene) in " ".join(each.message for each in found if each.rule == rule), found
+
+
+async def test_letters_in_postgres_count_too(scene: Scene) -> None:
+    @dataclass
+    class Account:
+        waiting: int
+        purged: int
+
+    await scene.raw.xtrim(scene.broker.keys(Q).dead, maxlen=0)
+
+    assert await check_queue(scene.broker, Q, letters=Account(waiting=1, purged=0)) == []
+    assert await check_queue(scene.broker, Q, letters=Account(waiting=0, purged=1)) == []
+    assert [each.rule for each in await check_queue(scene.broker, Q, letters=Account(waiting=1, purged=1))] == ["I2"]
+
+
+@pytest.mark.parametrize("reaping", [True, False])
+async def test_a_dead_workers_jobs_break_i4_only_when_reapers_pass_them_by(
+    make_broker: MakeBroker, raw: "redis.asyncio.Redis", reaping: bool
+) -> None:
+    broker = make_broker(lease=timedelta(milliseconds=200))
+    worker = await broker.join([Q])
+    await enqueue(broker, job())
+    (taken,) = await take(worker, 1)
+    await worker.leave()
+
+    async def pretend_to_reap() -> None:
+        while True:
+            await raw.hset(broker.keys(Q).meta, "janitor_ms", worker.now_ms())
+            await asyncio.sleep(0.01)
+
+    pretending = asyncio.create_task(pretend_to_reap()) if reaping else None
+    await asyncio.sleep(0)
+    if reaping:
+        await raw.hset(broker.keys(Q).meta, "janitor_ms", worker.now_ms())
+    found = await check_queue(broker, Q)
+    if pretending:
+        pretending.cancel()
+
+    assert [each.rule for each in found] == (["I4"] if reaping else [])
+    if found:
+        assert taken.entry_id.decode() in found[0].message
+        assert worker.name in found[0].message
+
+
+async def test_a_busy_queue_has_no_violations(make_broker: MakeBroker) -> None:
+    broker = make_broker(history=True)
+    busy = True
+
+    async def produce() -> None:
+        while busy:
+            await enqueue(broker, *[job(n) for n in range(20)])
+            await enqueue(broker, *[job(n) for n in range(5)], delay=timedelta(milliseconds=20))
+            await broker.cancel(Q, new_id())
+            await broker.promote(Q)
+
+    async def work() -> None:
+        worker = await broker.join([Q])
+        while busy:
+            for n, each in enumerate(await worker.fetch(30)):
+                await settle(worker, (COMPLETED, RETRY_NOW, DEAD, RELEASED, COMPLETED)[n % 5], each)
+
+    tasks = [asyncio.create_task(each) for each in (produce(), work(), work())]
+    checker = make_broker()
+    found: list[Violation] = []
+    for _ in range(4):
+        found += await check_queue(checker, Q)
+    busy = False
+    await asyncio.gather(*tasks)
+
+    assert found == []
+    assert (await broker.stats(Q)).completed > 50
+    assert await check_queue(checker, Q) == []
