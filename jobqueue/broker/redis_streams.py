@@ -210,7 +210,8 @@ class RedisStreamsBroker:
     async def workers(self, queue: str) -> list[WorkerInfo]:
         keys = self.keys(queue)
         commands: list[Sequence[scripts.Value]] = [["TIME"], ["ZRANGE", keys.workers, 0, -1, "WITHSCORES"]]
-        commands += [["XINFO", "CONSUMERS", stream, GROUP] for stream in keys.streams]
+        for stream in keys.streams:
+            commands.append(["XINFO", "CONSUMERS", stream, GROUP])
         time, leases, *consumers = await self._operating.exchange(commands)
         now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
         deadlines = dict(zip(leases[::2], leases[1::2], strict=True))

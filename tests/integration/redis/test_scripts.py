@@ -28,7 +28,7 @@ from tests.integration.redis.conftest import MakeBroker
 from tests.integration.redis.dump import dump
 
 LUA = sorted(Path(jobqueue.broker.__path__[0], "lua").glob("*.lua"))
-CALL = re.compile(r"redis\.p?call\(\s*('[A-Z]+'|\w+)\s*(?:,\s*([^,)]*(?:\[[^]]*\])?))?(?:,\s*([^,)]*))?")
+CALL = re.compile(r"\b(?:redis\.)?p?call\(\s*('[A-Z]+'|\w+)\s*(?:,\s*([^,)]*(?:\[[^]]*\])?))?(?:,\s*([^,)]*))?")
 WITHOUT_KEY = {"'TIME'"}
 WITH_SUBCOMMAND = {"'XGROUP'", "'XINFO'"}
 
