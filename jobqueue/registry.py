@@ -393,7 +393,7 @@ def _function(handler: Callable[..., Any]) -> Callable[..., Any]:
         handler = handler.func
     if inspect.isroutine(handler) or inspect.isclass(handler) or not callable(handler):
         return handler
-    return typing.cast(Callable[..., Any], type(handler).__call__)
+    return type(handler).__call__
 
 
 def _check_retry(name: str, retry: RetryPolicy | RetryFunction | None) -> RetryPolicy | RetryFunction:

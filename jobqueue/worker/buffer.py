@@ -1,7 +1,7 @@
 """Deliveries at hand that wait for a slot, in the order in which they are to be started."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from jobqueue.broker.base import Delivery
 
@@ -17,10 +17,9 @@ class Buffer:
 
     def admit(self, deliveries: Sequence[Delivery]) -> None:
         """Take what was fetched: in order already, so only a mixture with older ones is sorted."""
-        suspects = [each for each in deliveries if each.crashes and self._is_suspect(each)]
-        if suspects:
-            self.suspects.extend(suspects)
-            deliveries = [each for each in deliveries if each not in suspects]
+        if any(each.crashes for each in deliveries):
+            self.suspects.extend(each for each in deliveries if self._is_suspect(each))
+            deliveries = [each for each in deliveries if not self._is_suspect(each)]
         mixed = bool(self._waiting)
         self._waiting.extend(deliveries)
         if mixed and deliveries:
@@ -28,7 +27,7 @@ class Buffer:
 
     def _is_suspect(self, delivery: Delivery) -> bool:
         """One crash short of the limit: run alone, so that the last count is certain."""
-        return delivery.crashes >= self._max_crashes - 1
+        return 0 < delivery.crashes >= self._max_crashes - 1
 
     def _place(self, delivery: Delivery) -> tuple[int, int]:
         return (self._order[delivery.queue], delivery.rank)
@@ -49,6 +48,14 @@ class Buffer:
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
+
+    def take_paused(self, queues: Collection[str]) -> list[Delivery]:
+        """What came from *queues*, suspects too, to be given back."""
+        paused = [each for each in (*self._waiting, *self.suspects) if each.queue in queues]
+        if paused:
+            self._waiting = deque(each for each in self._waiting if each.queue not in queues)
+            self.suspects = deque(each for each in self.suspects if each.queue not in queues)
+        return paused
 
     def __len__(self) -> int:
         return len(self._waiting)

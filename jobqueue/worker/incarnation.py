@@ -7,6 +7,7 @@ the outcome to the settler.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ import structlog
 
 from jobqueue.broker.base import Beat, Consumer, Delivery, Settlement
 from jobqueue.clock import Clock
-from jobqueue.errors import BrokerError, BrokerUnavailable, LeaseLost
+from jobqueue.errors import BrokerError, LeaseLost
 from jobqueue.middleware.metrics import Metrics
 from jobqueue.outcome import RELEASED, Completed, Crashed, Dead, Outcome, Retrying
 from jobqueue.worker.buffer import Buffer
@@ -28,6 +29,8 @@ _log = structlog.get_logger("jobqueue.worker")
 _READ_AHEAD_S = 0.008
 _MOST_READ_AHEAD = 400
 _WATCH_S = 0.05
+_BURST_LOOK_S = 0.1
+_MOST_UNSETTLED = 2_000
 _PAUSE_AFTER_ERROR_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 
@@ -84,6 +87,7 @@ class Incarnation:
         self._hurried = asyncio.Event()
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._paused: frozenset[str] = frozenset()
+        self._oriented = asyncio.Event()
         self._lease = LeaseKeeper(
             consumer.heartbeat(),
             lease_s=limits.lease.total_seconds(),
@@ -132,6 +136,8 @@ class Incarnation:
     # Fetching
 
     async def _fetch(self) -> None:
+        # Not before the first beat has told which queues are paused.
+        await self._oriented.wait()
         pause = _PAUSE_AFTER_ERROR_S
         unsure = False
         while not self._stopping.is_set():
@@ -152,6 +158,10 @@ class Incarnation:
 
     async def _fetch_once(self) -> None:
         await self._room.wait()
+        if self._settler.unsettled > _MOST_UNSETTLED:
+            # Nothing can be settled at present: what would be run now might have to be run again.
+            await self._settler.drained()
+            return
         if self._buffer.suspects:
             await self._run_alone()
             return
@@ -162,7 +172,7 @@ class Incarnation:
             return
         self._settler.flush()
         slot_free = self._free > 0
-        taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free)
+        taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free and not self._burst)
         self._admit(taken)
         if taken:
             return
@@ -186,27 +196,35 @@ class Incarnation:
             return
         self._held.update([delivery.receipt for delivery in deliveries])
         self._buffer.admit(deliveries)
-        if not self._alone:
-            self._fill()
+        if self._paused:
+            self._release(self._buffer.take_paused(self._paused))
+        self._fill()
 
     async def _unheard_of(self) -> list[Delivery]:
-        return [each for each in await self.consumer.adopt() if each.receipt not in self._held]
+        # What is known before, too: it may be settled while the answer comes in, page by page.
+        known = frozenset(self._held)
+        return [each for each in await self.consumer.adopt() if each.receipt not in known]
 
     async def _end_burst(self) -> None:
         if self._runs or len(self._buffer) or self._buffer.suspects:
-            await self._quiet.wait()
+            # What runs may enqueue more, and wait for it: go on looking.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), _BURST_LOOK_S)
             return
         await self._settler.drained()
         self.stop()
 
     async def _run_alone(self) -> None:
-        """Run a job that may kill this process with nothing beside it, and nothing unsettled behind it."""
+        """Run a job that may kill this process with nothing beside it, and nothing else of ours behind it.
+
+        All the rest is given back first, other suspects too: whatever this worker still held would be blamed.
+        """
         self._alone = True
         try:
-            self._release(self._buffer.take_waiting())
+            suspect = self._buffer.suspects.popleft()
+            self._release(self._buffer.take_all())
             await self._quiet.wait()
             await self._settler.drained()
-            suspect = self._buffer.suspects.popleft()
             _log.warning("job.run_alone", job_id=suspect.job_id, crashes=suspect.crashes)
             self._start(suspect)
             await self._quiet.wait()
@@ -218,13 +236,15 @@ class Incarnation:
 
     def _fill(self) -> None:
         """Give every free slot a job."""
-        while self._free > 0:
+        while self._free > 0 and not self._alone and not self._stopping.is_set():
             delivery = self._buffer.next()
             if delivery is None:
                 break
             self._start(delivery)
         if not len(self._buffer):
             self._settler.flush()
+            self._room.set()
+        elif self._wanted_soon():
             self._room.set()
 
     def _start(self, delivery: Delivery) -> None:
@@ -267,15 +287,7 @@ class Incarnation:
                 seconds * 1000,
                 run.envelope.result_ttl_ms,
             )
-        if not self._alone:
-            delivery = self._buffer.next()
-            if delivery is not None:
-                self._start(delivery)
-        if not len(self._buffer):
-            self._settler.flush()
-            self._room.set()
-        elif self._wanted_soon():
-            self._room.set()
+        self._fill()
         if not self._runs:
             self._quiet.set()
 
@@ -321,7 +333,14 @@ class Incarnation:
             if not isinstance(outcome, Completed):
                 _log_outcome(settlement)
             if self._observe is not None:
-                self._observe(settlement)
+                self._tell(settlement)
+
+    def _tell(self, settlement: Settlement) -> None:
+        try:
+            assert self._observe is not None
+            self._observe(settlement)
+        except Exception:
+            _log.exception("observer.failed", job_id=settlement.delivery.job_id)
 
     # Watching
 
@@ -331,6 +350,8 @@ class Incarnation:
         while True:
             await asyncio.sleep(_WATCH_S)
             now = self._clock.monotonic()
+            if self._lease.overdue(now):
+                self._lose("the broker did not confirm it in time")
             grace = self._limits.cancel_grace.total_seconds()
             for run in list(self._runs):
                 if run.stop is None and now >= run.deadline:
@@ -358,9 +379,8 @@ class Incarnation:
         """A handler that ignores its cancellation keeps its task or thread, but not its slot, nor its say."""
         self._metrics.leaked_handlers += 1
         _log.error("handler.left_behind", job_id=run.delivery.job_id, type=run.envelope.type, stop=str(run.stop))
-        if not run.task.is_async:
-            self._execution.leave_threads_behind()
         if run.work is not None:
+            run.work.cancel()  # a last request: it may have swallowed only the first
             self._left_behind.add(run.work)
             run.work.add_done_callback(self._left_behind.discard)
 
@@ -369,6 +389,7 @@ class Incarnation:
 
     def _heard(self, beats: list[Beat]) -> None:
         self._paused = frozenset(beat.queue for beat in beats if beat.paused)
+        self._oriented.set()
         asked = {job_id for beat in beats for job_id in beat.cancel}
         if asked:
             now = self._clock.monotonic()
@@ -403,7 +424,9 @@ class Incarnation:
             self._release(await self._unheard_of())
             await self._settler.drained()
             await self.consumer.leave()
-        except BrokerUnavailable as error:
+        except LeaseLost:
+            raise
+        except BrokerError as error:
             _log.warning("worker.left_without_word", error=str(error))
 
     async def _until_quiet(self, seconds: float) -> None:

@@ -52,47 +52,71 @@ class LeaseKeeper:
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="jobqueue-lease", daemon=True)
-        self._deadline = self._turned = clock.monotonic()
+        self._deadline = 0.0
+        self._unconfirmed = False
+        self._asked_loop_at: float | None = None
 
     def start(self) -> None:
-        """Begin to beat. The lease was registered a moment ago."""
-        self._deadline = self._clock.monotonic() + self._lease_s * (1 - _MARGIN)
+        """Begin to beat, at once. The lease was registered a moment ago."""
+        self._confirm(self._clock.monotonic())
         self._thread.start()
+
+    def overdue(self, now: float) -> bool:
+        """Whether beats have failed for so long that the broker may give our jobs away.
+
+        Asked from the event loop, too: a beat that hangs must not hide that its time is over.
+        """
+        return self._unconfirmed and now > self._deadline
 
     async def stop(self) -> None:
         """Beat no more; returns when the thread has ended."""
         self._stopped.set()
+        self._heartbeat.close()  # which cuts a beat short that is under way
         await asyncio.to_thread(self._thread.join)
         self._heartbeat.close()
 
     def _keep(self) -> None:
-        while not self._stopped.wait(self._pause_s):
-            sent = self._clock.monotonic()
-            if sent - self._turned > self._max_block_s:
-                _log.error("lease.abandoned", reason="event loop blocked", seconds=round(sent - self._turned, 1))
-                self._tell(self._lost, "the event loop was blocked for too long")
+        while not self._stopped.is_set():
+            lost = self._beat()
+            if lost is not None:
+                self._tell(self._lost, lost)
                 return
-            try:
-                beats = self._heartbeat.beat(self._progress())
-            except BrokerError as error:
-                _log.warning("beat.failed", error=str(error))
-                if self._clock.monotonic() > self._deadline:
-                    self._tell(self._lost, "the broker did not confirm it in time")
-                    return
-                continue
-            if not all(beat.alive for beat in beats):
-                self._tell(self._lost, "the reaper took it")
-                return
-            self._deadline = sent + self._lease_s * (1 - _MARGIN)
-            self._tell(self._turn, beats)
+            self._stopped.wait(self._pause_s)
 
-    def _turn(self, beats: list[Beat]) -> None:
-        self._turned = self._clock.monotonic()
-        self._heard(beats)
-
-    def _tell(self, callback: Callable[..., None], fact: object) -> None:
+    def _beat(self) -> str | None:
+        """One beat. Returns why the lease is lost, if it is."""
+        sent = self._clock.monotonic()
+        if self._asked_loop_at is not None and sent - self._asked_loop_at > self._max_block_s:
+            _log.error("lease.abandoned", reason="event loop blocked", seconds=round(sent - self._asked_loop_at, 1))
+            return "the event loop was blocked for too long"
+        if self._asked_loop_at is None:
+            self._asked_loop_at = sent
+            self._tell(self._turned)
         try:
-            self._loop.call_soon_threadsafe(callback, fact)
+            beats = self._heartbeat.beat(self._progress())
+        except Exception as error:  # also what nobody foresaw: this thread must not end unheard
+            if self._stopped.is_set():
+                return None
+            _log.warning("beat.failed", error=str(error), foreseen=isinstance(error, BrokerError))
+            self._unconfirmed = True
+            return "the broker did not confirm it in time" if self.overdue(self._clock.monotonic()) else None
+        if not all(beat.alive for beat in beats):
+            return "the reaper took it"
+        self._confirm(sent)
+        self._tell(self._heard, beats)
+        return None
+
+    def _confirm(self, sent: float) -> None:
+        self._deadline = sent + self._lease_s * (1 - _MARGIN)
+        self._unconfirmed = False
+
+    def _turned(self) -> None:
+        """Runs in the event loop: it turns."""
+        self._asked_loop_at = None
+
+    def _tell(self, callback: Callable[..., None], *facts: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *facts)
         except RuntimeError:
             # The loop has been closed under us: nobody is left to hear it.
             self._stopped.set()

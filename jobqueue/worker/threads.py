@@ -47,12 +47,12 @@ class Threads(Executor):
 
     def _work(self, call: _Call | None) -> None:
         inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        while call is not None and not self._closed:
+        while call is not None:
             call()
             call = None  # what it holds must not live until the next call
             self._idle.append(inbox)
             if self._closed:
-                return
+                self.shutdown()
             call = inbox.get()
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
