@@ -183,10 +183,10 @@ class RedisStreamsBroker:
         return kept
 
     async def pause(self, queue: str) -> None:
-        await self._operating.call(["HSET", self.keys(queue).meta, "paused", "1"])
+        await self._operating.call(scripts.PAUSE.command(self.keys(queue), paused=1))
 
     async def resume(self, queue: str) -> None:
-        await self._operating.call(["HDEL", self.keys(queue).meta, "paused"])
+        await self._operating.call(scripts.PAUSE.command(self.keys(queue), paused=0))
 
     async def purge(self, queue: str, priorities: Iterable[Priority], *, delayed: bool) -> int:
         ranks = "".join(str(priority.rank) for priority in priorities)

@@ -71,6 +71,7 @@ FORGET: Final = Script("forget", args=("consumer", "leaving"))
 CANCEL: Final = Script("cancel", args=("id", "line"))
 LOCATE: Final = Script("locate", args=("id",))
 PURGE: Final = Script("purge", args=("ranks", "with_delayed", "limit", "skip"))
+PAUSE: Final = Script("pause", args=("paused",))
 STATS: Final = Script("stats")
 REQUEUE: Final = Script("requeue", args=("letter",))
 DROP: Final = Script("drop", args=("letter",))
@@ -91,6 +92,7 @@ ALL: Final = {
         CANCEL,
         LOCATE,
         PURGE,
+        PAUSE,
         STATS,
         REQUEUE,
         DROP,

@@ -43,6 +43,13 @@ class Buffer:
         self.suspects.clear()
         return everything
 
+    def take_all_but_one(self) -> list[Delivery]:
+        """Everything but the first suspect."""
+        first = self.suspects.popleft()
+        rest = self.take_all()
+        self.suspects.append(first)
+        return rest
+
     def take_waiting(self) -> list[Delivery]:
         """Everything but the suspects."""
         waiting = list(self._waiting)

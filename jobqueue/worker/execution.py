@@ -143,8 +143,8 @@ class Execution:
         try:
             value = await run.chain(context)
         except BaseException as error:
-            # SystemExit and KeyboardInterrupt raised by a handler are its failure, not the worker's end; so is a
-            # cancellation that the worker did not ask for: given back, a handler that cancels itself would run for ever.
+            # SystemExit and KeyboardInterrupt raised by a handler are its failure, not the worker's end. So is a
+            # cancellation that nobody here asked for: given back, a handler that cancels itself would run for ever.
             return self.stopped(run) if run.stop else self._failed(run, error)
         if run.stop is Stop.TIMEOUT:
             return self.stopped(run)

@@ -6,10 +6,11 @@ the outcome to the settler.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -31,6 +32,7 @@ _MOST_READ_AHEAD = 400
 _WATCH_S = 0.05
 _BURST_LOOK_S = 0.1
 _MOST_UNSETTLED = 2_000
+_HURRIED_S = 0.5
 _PAUSE_AFTER_ERROR_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 
@@ -221,10 +223,10 @@ class Incarnation:
         """
         self._alone = True
         try:
-            suspect = self._buffer.suspects.popleft()
-            self._release(self._buffer.take_all())
+            self._release(self._buffer.take_all_but_one())
             await self._quiet.wait()
             await self._settler.drained()
+            suspect = self._buffer.suspects.popleft()
             _log.warning("job.run_alone", job_id=suspect.job_id, crashes=suspect.crashes)
             self._start(suspect)
             await self._quiet.wait()
@@ -417,8 +419,12 @@ class Incarnation:
         self._release(self._buffer.take_all())
         if self._runs:
             _log.info("worker.draining", running=len(self._runs))
-        await self._until_quiet(self._limits.shutdown_timeout.total_seconds())
+        await self._unless_hurried(self._quiet.wait(), self._limits.shutdown_timeout.total_seconds())
         await self._stop_runs(Stop.SHUTDOWN, grace_s=min(1.0, self._limits.cancel_grace.total_seconds()))
+        # With the broker away this goes on until the lease is lost, or somebody hurries.
+        await self._unless_hurried(self._leave(), None)
+
+    async def _leave(self) -> None:
         try:
             # A fetch that was cut off may have taken something after all.
             self._release(await self._unheard_of())
@@ -429,12 +435,17 @@ class Incarnation:
         except BrokerError as error:
             _log.warning("worker.left_without_word", error=str(error))
 
-    async def _until_quiet(self, seconds: float) -> None:
-        waits = [asyncio.create_task(event.wait()) for event in (self._quiet, self._hurried)]
+    async def _unless_hurried(self, what: Coroutine[Any, Any, object], seconds: float | None) -> None:
+        """Wait for *what*, at most *seconds*; a little longer only, once hurried."""
+        doing, hurried = asyncio.create_task(what), asyncio.create_task(self._hurried.wait())
         try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([doing, hurried], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if hurried.done() and not doing.done():
+                await asyncio.wait([doing], timeout=_HURRIED_S)
+            if doing.done():
+                doing.result()
         finally:
-            await _cancel(waits)
+            await _cancel([doing, hurried])
 
     async def _stop_runs(self, why: Stop, *, grace_s: float) -> None:
         now = self._clock.monotonic()

@@ -1,0 +1,154 @@
+"""`jobqueue dev`: everything that a project needs, in one terminal, gone with it."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobqueue.cli.crew import Crew, Member
+from jobqueue.cli.discover import load_registry, require_app
+from jobqueue.cli.log import coloured, configure_logging
+from jobqueue.cli.option import app_option
+from jobqueue.cli.signals import listen
+from jobqueue.clock import format_duration
+from jobqueue.config import Settings
+from jobqueue.embedded import Servers, embedded_servers
+from jobqueue.errors import require
+
+_COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
+_GRACE_S = 1.0
+
+
+@click.command(name="dev")
+@app_option
+@click.option("--reload", is_flag=True, help="Start worker and scheduler again when a .py file here changes.")
+@click.option("-q", "--queues", metavar="NAMES", help="Queues of the worker, in order.")
+@click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".jobqueue"),
+    show_default=True,
+    help="Where the servers keep their data.",
+)
+def command(app: str | None, reload: bool, queues: str | None, concurrency: int | None, data_dir: Path) -> int:
+    """Start a private Valkey and Postgres, migrate, and run a worker and a scheduler.
+
+    The data stays for the next time; delete the folder to begin anew. Ctrl-C ends all in order. Another
+    terminal reaches the servers by the two lines that are printed.
+    """
+    settings = Settings.load(overrides={"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency})
+    configure_logging(settings.log)
+    require("asyncpg", "postgres")
+    if reload:
+        require("watchfiles", "cli")
+    app = require_app(app, settings)
+    if not reload:
+        load_registry(app)
+    return asyncio.run(_develop(app, settings, data_dir, reload=reload))
+
+
+async def _develop(app: str, settings: Settings, data_dir: Path, *, reload: bool) -> int:
+    starting = asyncio.current_task()
+    assert starting is not None
+    listen(stop=starting.cancel, hurry=starting.cancel)
+    click.echo("starting a private Valkey and Postgres ...", err=True)
+    try:
+        async with embedded_servers(data_dir=_prepared(data_dir)) as servers:
+            await _migrate(servers.postgres.url)
+            _tell(servers, app)
+            return await _run(_crew(app, settings, servers, forgiving=reload), data_dir, reload=reload)
+    except asyncio.CancelledError:
+        return 0  # asked to end before it had begun
+
+
+async def _run(crew: Crew, data_dir: Path, *, reload: bool) -> int:
+    listen(stop=crew.stop, hurry=crew.hurry)
+    watching = asyncio.create_task(_watch(crew, data_dir)) if reload else None
+    try:
+        return await crew.run()
+    finally:
+        if watching is not None:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+
+def _crew(app: str, settings: Settings, servers: Servers, *, forgiving: bool) -> Crew:
+    worker = settings.worker
+    arguments = [
+        "worker",
+        f"--app={app}",
+        f"--queues={','.join(worker.queues)}",
+        f"--concurrency={worker.concurrency}",
+        f"--shutdown-timeout={format_duration(worker.shutdown_timeout)}",
+    ]
+    return Crew(
+        members=[
+            Member(name="worker", arguments=arguments),
+            Member(name="scheduler", arguments=["scheduler", f"--app={app}"]),
+        ],
+        environment=_environment(servers),
+        grace_s=_GRACE_S,
+        forgiving=forgiving,
+        pass_on=_prefixed(["worker", "scheduler"]),
+    )
+
+
+def _environment(servers: Servers) -> Mapping[str, str]:
+    shown = {"FORCE_COLOR": "1"} if coloured() else {"NO_COLOR": "1"}
+    return {
+        **shown,
+        "PYTHONUNBUFFERED": "1",
+        "REDIS_URL": servers.redis.url,
+        "DATABASE_URL": servers.postgres.url,
+    }
+
+
+def _prefixed(names: list[str]) -> Callable[[str, str], None]:
+    """Prints what a child said behind its name, in its colour."""
+    width = max(map(len, names))
+    colours = cycle(_COLOURS)
+    heads = {name: click.style(f"{name.ljust(width)} |", fg=next(colours)) for name in names}
+    colour = coloured()
+
+    def pass_on(name: str, line: str) -> None:
+        click.echo(f"{heads[name]} {line}", err=True, color=colour)
+
+    return pass_on
+
+
+def _prepared(data_dir: Path) -> Path:
+    if not data_dir.exists():
+        data_dir.mkdir(parents=True)
+        (data_dir / ".gitignore").write_text("*\n")
+    return data_dir
+
+
+async def _migrate(url: str) -> None:
+    from jobqueue.repository.postgres.migrate import migrate_up
+
+    for step in await migrate_up(url):
+        click.echo(f"applied {step.file}", err=True)
+
+
+def _tell(servers: Servers, app: str) -> None:
+    redis, postgres = servers.redis, servers.postgres
+    click.echo(f"{redis.flavour} {redis.version} and Postgres {postgres.version} are up. In another terminal:\n")
+    click.echo(f"  export REDIS_URL={redis.url}")
+    click.echo(f"  export DATABASE_URL={postgres.url}")
+    click.echo(f'  jobqueue enqueue -A {app} TYPE \'{{"name": "value"}}\'\n')
+
+
+async def _watch(crew: Crew, data_dir: Path) -> None:
+    watchfiles: Any = require("watchfiles", "cli")
+    only_python = watchfiles.PythonFilter(ignore_paths=[data_dir.absolute()])
+    async for changes in watchfiles.awatch(Path.cwd(), watch_filter=only_python):
+        names = sorted(os.path.relpath(path) for _, path in changes)
+        click.echo(f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} changed: starting again", err=True)
+        crew.restart()
