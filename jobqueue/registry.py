@@ -34,9 +34,8 @@ R_co = TypeVar("R_co", covariant=True)
 DEFAULT_RETRY = RetryPolicy()
 
 # Values stay out of errors: they end in logs and dead letters, and may be secrets.
-_CORE = CoreConfig(
-    ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants", hide_input_in_errors=True
-)
+_HIDING = CoreConfig(hide_input_in_errors=True)
+_WRITING = CoreConfig(ser_json_bytes="base64", ser_json_inf_nan="constants")
 
 
 class _Decorator(Protocol):
@@ -252,9 +251,9 @@ class _Arguments:
         kinds = {each.kind: each.name for each in self._signature.parameters.values()}
         self._extra = kinds.get(inspect.Parameter.VAR_KEYWORD)
         self.adapter = _adapter(name, self._signature, hints)
-        # The configuration of a TypedDict does not reach its values, so both are made with it.
-        self._validator = SchemaValidator(self.adapter.core_schema, _CORE)
-        self._serializer = SchemaSerializer(self.adapter.core_schema, _CORE)
+        # What is asked of the whole cannot be said in the configuration of a TypedDict.
+        self._validator = SchemaValidator(self.adapter.core_schema, _HIDING)
+        self._serializer = SchemaSerializer(self.adapter.core_schema, _WRITING)
 
     def by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments as a caller gives them, all by name."""
@@ -326,7 +325,7 @@ def _adapter(name: str, signature: inspect.Signature, hints: Mapping[str, Any]) 
             fields[parameter.name] = NotRequired[annotation]
     make: Any = TypedDict
     arguments = make(name, fields)
-    arguments.__pydantic_config__ = ConfigDict(extra=extra)
+    arguments.__pydantic_config__ = ConfigDict(extra=extra, val_json_bytes="base64")
     try:
         return TypeAdapter(arguments)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:

@@ -18,12 +18,13 @@ async def command(queues: tuple[str, ...], output: Form) -> int:
 
     Only reads, and may run beside a live system. Exit code 3 when one is broken.
     """
-    records = []
+    records: list[dict[str, str | None]] = []
     async with opened() as jobs:
         names = [await existing(jobs, name) for name in queues] or await jobs.queues()
         for name in names:
             found = await violations(jobs, name)
-            records += [{"queue": name, "state": "broken", "rule": each.rule, "what": each.message} for each in found]
+            for each in found:
+                records.append({"queue": name, "state": "broken", "rule": each.rule, "what": each.message})
             if not found:
                 records.append({"queue": name, "state": "ok", "rule": None, "what": "every invariant holds"})
     show_all(records, output, columns=("queue", "state", "rule", "what"), empty="no queues yet; nothing to check")

@@ -1,7 +1,6 @@
 """`jobqueue dev`: everything that a project needs, in one terminal, gone with it."""
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import cycle
@@ -14,7 +13,7 @@ from jobqueue.cli.crew import Crew, Member
 from jobqueue.cli.discover import load_registry, require_app
 from jobqueue.cli.log import coloured, configure_logging
 from jobqueue.cli.option import app_option
-from jobqueue.cli.signals import listen
+from jobqueue.cli.signals import SHUTDOWN, listen
 from jobqueue.clock import format_duration
 from jobqueue.config import Settings
 from jobqueue.embedded import Servers, embedded_servers
@@ -56,20 +55,21 @@ def command(app: str | None, reload: bool, queues: str | None, concurrency: int 
 async def _develop(app: str, settings: Settings, data_dir: Path, *, reload: bool) -> int:
     starting = asyncio.current_task()
     assert starting is not None
-    listen(stop=starting.cancel, hurry=starting.cancel)
+    for number in SHUTDOWN:
+        asyncio.get_running_loop().add_signal_handler(number, starting.cancel)
     click.echo("starting a private Valkey and Postgres ...", err=True)
     try:
         async with embedded_servers(data_dir=_prepared(data_dir)) as servers:
             await _migrate(servers.postgres.url)
             _tell(servers, app)
-            return await _run(_crew(app, settings, servers, forgiving=reload), data_dir, reload=reload)
+            return await _run(_crew(app, settings, servers, forgiving=reload), reload=reload)
     except asyncio.CancelledError:
         return 0  # asked to end before it had begun
 
 
-async def _run(crew: Crew, data_dir: Path, *, reload: bool) -> int:
+async def _run(crew: Crew, *, reload: bool) -> int:
     listen(stop=crew.stop, hurry=crew.hurry)
-    watching = asyncio.create_task(_watch(crew, data_dir)) if reload else None
+    watching = asyncio.create_task(_watch(crew)) if reload else None
     try:
         return await crew.run()
     finally:
@@ -145,10 +145,9 @@ def _tell(servers: Servers, app: str) -> None:
     click.echo(f'  jobqueue enqueue -A {app} TYPE \'{{"name": "value"}}\'\n')
 
 
-async def _watch(crew: Crew, data_dir: Path) -> None:
+async def _watch(crew: Crew) -> None:
     watchfiles: Any = require("watchfiles", "cli")
-    only_python = watchfiles.PythonFilter(ignore_paths=[data_dir.absolute()])
-    async for changes in watchfiles.awatch(Path.cwd(), watch_filter=only_python):
-        names = sorted(os.path.relpath(path) for _, path in changes)
+    async for changes in watchfiles.awatch(".", watch_filter=watchfiles.PythonFilter()):
+        names = sorted(Path(path).name for _, path in changes)
         click.echo(f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} changed: starting again", err=True)
         crew.restart()

@@ -1,5 +1,6 @@
 """`jobqueue enqueue`: one job, from the shell."""
 
+import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,7 +94,7 @@ def _job(type: str, payload: dict[str, Any], registry: Registry | None) -> Job:
 
 def _payload(text: str) -> dict[str, Any]:
     try:
-        payload = msgspec.json.decode(click.get_text_stream("stdin").read() if text == "-" else text)
+        payload = msgspec.json.decode(sys.stdin.read() if text == "-" else text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidJob(f'payload is not valid JSON: {error}; write e.g. \'{{"to": "ada@example.org"}}\'') from error
     if not isinstance(payload, dict):

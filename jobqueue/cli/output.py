@@ -2,14 +2,12 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import click
 import msgspec
-
-from jobqueue.clock import format_duration, to_ms
 
 Record = Mapping[str, Any]
 
@@ -72,8 +70,8 @@ def text(value: Any) -> str:
 
 
 def to_json(value: Any, *, indent: int = 0) -> str:
-    """JSON: instants as ISO 8601, durations in milliseconds."""
-    encoded = msgspec.json.encode(value, enc_hook=_plain)
+    """JSON: instants as ISO 8601, what JSON does not know as text."""
+    encoded = msgspec.json.encode(value, enc_hook=str)
     return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
 
 
@@ -85,8 +83,6 @@ def _words(value: Any) -> str:
             return "yes" if value else "no"
         case datetime():
             return value.astimezone().isoformat(sep=" ", timespec="seconds")
-        case timedelta():
-            return format_duration(value)
         case str():
             return value
         case int():
@@ -102,12 +98,6 @@ def _paragraph(value: Any, indent: int) -> str:
     if not isinstance(value, str):
         return text(value)
     return ("\n" + " " * indent).join(map(text, value.splitlines() or [""]))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, timedelta):
-        return to_ms(value)
-    return str(value)
 
 
 def is_terminal() -> bool:

@@ -1,6 +1,5 @@
 """`jobqueue queue`: what is in the queues, and holding, emptying them."""
 
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -26,11 +25,9 @@ async def ls(output: Form) -> None:
     """List the queues."""
     async with opened() as jobs:
         stats = [await jobs.stats(name) for name in await jobs.queues()]
-    columns = ("queue", "state", "ready", "running", "delayed", "dead", "completed", "workers", "oldest")
-    rows = [_record(each) for each in stats]
-    if output is Form.TABLE:
-        rows = [{**row, "dead": row["dead_total"]} for row in rows]
-    show_all(rows, output, columns=columns, empty="no queues yet; one begins with its first job or worker")
+    columns = ("queue", "state", "ready", "running", "delayed", "completed", "died", "workers", "oldest_ms")
+    records = [_record(each) for each in stats]
+    show_all(records, output, columns=columns, empty="no queues yet; one begins with its first job or worker")
 
 
 @command.command("show")
@@ -103,11 +100,11 @@ def _record(stats: QueueStats) -> dict[str, Any]:
         "running": stats.running,
         "delayed": stats.delayed,
         "workers": stats.workers,
-        "oldest": None if stats.oldest_ready_ms is None else timedelta(milliseconds=stats.oldest_ready_ms),
-        "next_due": None if stats.next_due_ms is None else timedelta(milliseconds=stats.next_due_ms),
+        "oldest_ms": stats.oldest_ready_ms,
+        "next_due_ms": stats.next_due_ms,
         "enqueued": stats.enqueued,
         "completed": stats.completed,
-        "dead_total": stats.died,
+        "died": stats.died,
         "cancelled": stats.cancelled,
         "expired": stats.expired,
         "requeued": stats.requeued,

