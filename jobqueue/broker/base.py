@@ -84,7 +84,10 @@ class Delivery(msgspec.Struct, kw_only=True):
 
 
 class Settlement(msgspec.Struct, kw_only=True):
-    """An outcome on its way to the broker, with the facts of the attempt for the history."""
+    """An outcome on its way to the broker, with the facts of the attempt for the history.
+
+    A delivery given back before it was started has no *type* here, and leaves no history.
+    """
 
     delivery: Delivery
     outcome: Outcome

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from jobqueue.broker import entry, scripts
-from jobqueue.broker.reap import type_of
+from jobqueue.broker.entry import type_of
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.clock import from_ms
 from jobqueue.errors import DeadLetterNotFound, InvalidJob

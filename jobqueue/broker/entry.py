@@ -11,7 +11,8 @@ import msgspec
 
 from jobqueue.broker.base import Delivery, Settlement, Submission
 from jobqueue.clock import to_ms
-from jobqueue.job import PRIORITIES
+from jobqueue.errors import InvalidJob
+from jobqueue.job import PRIORITIES, decode_envelope
 from jobqueue.outcome import (
     Cancelled,
     Completed,
@@ -26,6 +27,7 @@ from jobqueue.outcome import (
 from jobqueue.record import DeadLetter, Execution
 
 NO_ERROR: Final = "-"
+NO_HISTORY: Final = b"-"
 OUTCOME_NAMES: Final = {
     Completed: "completed",
     Retrying: "retrying",
@@ -123,8 +125,10 @@ def failure_of(settlement: Settlement) -> Failure | None:
 
 
 def journal_line(settlement: Settlement) -> bytes:
-    """A settlement as a line of history."""
+    """A settlement as a line of history; what was given back before it was started has none to tell."""
     taken, outcome = settlement.delivery, settlement.outcome
+    if isinstance(outcome, Released) and not settlement.type:
+        return NO_HISTORY
     line: list[Any] = [
         taken.job_id,
         settlement.type,
@@ -145,7 +149,9 @@ def journal_line(settlement: Settlement) -> bytes:
 def read_journal_entry(queue: str, fields: list[bytes]) -> list[Execution]:
     """The executions in an entry of the journal."""
     worker = fields[3].decode()
-    return [_execution(queue, worker, msgspec.json.decode(line)) for line in fields[5].split(b"\n") if line]
+    return [
+        _execution(queue, worker, msgspec.json.decode(line)) for line in fields[5].split(b"\n") if line != NO_HISTORY
+    ]
 
 
 def _execution(queue: str, worker: str, line: list[Any]) -> Execution:
@@ -193,3 +199,11 @@ def read_dead_letter(queue: str, entry_id: bytes, fields: list[bytes]) -> DeadLe
         worker=fields[13].decode(),
         died_ms=int(entry_id.partition(b"-")[0]),
     )
+
+
+def type_of(body: bytes) -> str:
+    """The task named in a body, or '' when it cannot be read."""
+    try:
+        return decode_envelope(body).type
+    except InvalidJob:
+        return ""

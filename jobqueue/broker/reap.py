@@ -98,7 +98,7 @@ class Reaper:
                 outcome=Cancelled()
                 if stop
                 else decide_crash(consumer, crashes=each.crashes, max_crashes=self._max_crashes),
-                type=type_of(each.body),
+                type=entry.type_of(each.body),
                 started_ms=now_ms,
                 result_ttl_ms=_result_ttl_of(each.body),
             )
@@ -119,14 +119,6 @@ class Reaper:
             if reply[0] == 0:
                 return False
         return True
-
-
-def type_of(body: bytes) -> str:
-    """The task named in a body, or '' when it cannot be read."""
-    try:
-        return decode_envelope(body).type
-    except InvalidJob:
-        return ""
 
 
 def _result_ttl_of(body: bytes) -> int | None:

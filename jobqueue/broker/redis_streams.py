@@ -25,7 +25,7 @@ from jobqueue.broker.connection import Dialer
 from jobqueue.broker.consumer import RedisConsumer
 from jobqueue.broker.journal import RedisJournal
 from jobqueue.broker.keys import GROUP, QueueKeys, queue_names
-from jobqueue.broker.reap import Reaper, type_of
+from jobqueue.broker.reap import Reaper
 from jobqueue.broker.server import ServerFacts, ask_server
 from jobqueue.broker.submit import Submitter, declare
 from jobqueue.clock import SystemClock, to_ms
@@ -313,7 +313,7 @@ def _cancelled_line(queue: str, job_id: str, located: list[Any]) -> bytes:
     delivery = entry.delivery(queue, int(located[1]), b"%d-0" % now_ms, fields)
     delivery.attempt = 0
     return entry.journal_line(
-        Settlement(delivery=delivery, outcome=Cancelled(), type=type_of(delivery.body), started_ms=now_ms)
+        Settlement(delivery=delivery, outcome=Cancelled(), type=entry.type_of(delivery.body), started_ms=now_ms)
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from jobqueue.broker import scripts
 from jobqueue.broker.base import Delivery, Settlement
-from jobqueue.broker.entry import failure_json, header, journal_line
+from jobqueue.broker.entry import failure_json, header, journal_line, type_of
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.broker.scripts import Value
 from jobqueue.outcome import (
@@ -186,7 +186,7 @@ def _if_cancelled(settlement: Settlement) -> bytes:
         Settlement(
             delivery=settlement.delivery,
             outcome=Cancelled(),
-            type=settlement.type,
+            type=settlement.type or type_of(settlement.delivery.body),
             started_ms=settlement.started_ms,
             duration_ms=settlement.duration_ms,
         )

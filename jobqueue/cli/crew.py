@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from jobqueue.cli.exit import OK
+from jobqueue.cli.exit import FAILED, OK, USAGE
 from jobqueue.cli.lifeline import Lifeline
 
 _log = structlog.get_logger("jobqueue.processes")
@@ -44,8 +44,8 @@ class Crew:
     """Runs its members until stopped; `run` returns the exit code of the whole.
 
     A member that ends is started again, after a pause that grows while it keeps ending at once. With
-    *burst*, one that ends in order is done. One that fails in its first seconds of all, as for a wrong
-    setting, ends everything: starting it again would not help.
+    *burst*, one that ends in order is done. When all fail in their first seconds, as for a wrong setting,
+    that is the end: starting them again would not help.
     """
 
     members: Sequence[Member]
@@ -112,7 +112,7 @@ class Crew:
             lived_s = time.monotonic() - started
             if self._stopping.is_set() or (self.burst and code == OK):
                 return
-            if code > 0 and first and lived_s < _SETTLED_AFTER_S and not self.forgiving:
+            if first and self._is_hopeless(code, lived_s):
                 self.stop()
                 return
             first = False
@@ -123,6 +123,10 @@ class Crew:
             _log.error("process.ended", name=member.name, ended=_words(code), again_in_s=pause)
             self._codes[member.name] = OK
             await self._rest(pause, restart)
+
+    def _is_hopeless(self, code: int, lived_s: float) -> bool:
+        failed_at_once = code in (FAILED, USAGE) and lived_s < _SETTLED_AFTER_S
+        return failed_at_once and not self._running and not self.forgiving
 
     async def _run_once(self, member: Member, lifeline: Lifeline) -> int:
         pipe = asyncio.subprocess.PIPE if self.pass_on else None

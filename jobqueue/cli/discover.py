@@ -43,8 +43,9 @@ def load_registry(app: str) -> Registry:
         ConfigError: there is no such module, it cannot be imported, or there is no registry in it.
     """
     module_name, colon, path = app.partition(":")
-    if not all(part.isidentifier() for part in module_name.split(".")) or (colon and not path):
-        hint = "; name a module, not a file" if module_name.endswith(".py") or "/" in module_name else ""
+    is_file = module_name.endswith(".py") or "/" in module_name
+    if is_file or not all(part.isidentifier() for part in module_name.split(".")) or (colon and not path):
+        hint = "; name a module, not a file" if is_file else ""
         raise ConfigError(f"app must be written module:registry, e.g. shop.jobs:registry, got {app!r}{hint}")
     module = _import(module_name)
     if not colon:

@@ -75,7 +75,7 @@ async def command(
         if wait is None:
             _show_handle(handle, output)
             return OK
-        return await _wait(jobs, handle, wait, output)
+        return await _wait(jobs, handle, type, wait, output)
 
 
 def _job(type: str, payload: dict[str, Any], registry: Registry | None) -> Job:
@@ -115,7 +115,7 @@ def _show_handle(handle: JobHandle, output: Form) -> None:
         click.echo("it was queued before; nothing was added", err=True)
 
 
-async def _wait(jobs: JobQueue, handle: JobHandle, patience: timedelta, output: Form) -> int:
+async def _wait(jobs: JobQueue, handle: JobHandle, type: str, patience: timedelta, output: Form) -> int:
     try:
         status = await jobs.wait(handle.id, timeout=patience, queue=handle.queue)
     except TimeoutError as error:
@@ -125,5 +125,6 @@ async def _wait(jobs: JobQueue, handle: JobHandle, patience: timedelta, output: 
         ) from error
     if status is None:
         raise JobQueueError(f"job {handle.id} has ended, and nothing is known of how")
+    status.type = status.type or type
     show_one(record_of(status), output)
     return OK if status.state is JobState.COMPLETED else FAILED

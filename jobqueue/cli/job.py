@@ -60,7 +60,7 @@ def record_of(status: JobStatus) -> dict[str, Any]:
         "queue": status.queue,
         "priority": status.priority.value,
         "state": status.state.value,
-        "attempt": status.attempt,
+        "attempt": status.attempt or None,
         "payload": status.payload,
         "created_at": status.created_at,
         "due_at": status.due_at,

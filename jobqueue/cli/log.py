@@ -40,6 +40,7 @@ def configure_logging(settings: LogSettings, *, at_least: str = "debug", long_ru
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
 
 
 def _utc(settings: LogSettings) -> bool:

@@ -52,7 +52,7 @@ def table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> str:
     cells = [[text(value) for value in row] for row in rows]
     heads = [column.replace("_", " ").upper() for column in columns]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    numeric = [all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(columns))]
+    numeric = [all(_is_number(row[n]) for row in rows) for n in range(len(columns))]
 
     def line(row: Sequence[str]) -> str:
         padded = (
@@ -91,6 +91,10 @@ def _words(value: Any) -> str:
             return f"{value:g}"
         case _:
             return to_json(value)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _paragraph(value: Any, indent: int) -> str:

@@ -4,8 +4,10 @@ import asyncio
 import faulthandler
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 SHUTDOWN = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,7 +44,21 @@ def dump_stacks() -> None:
     tasks = sorted(asyncio.all_tasks(), key=lambda task: task.get_name())
     print(f"--- {len(tasks)} tasks", file=sys.stderr)
     for task in tasks:
-        task.print_stack(file=sys.stderr)
+        print(f"{task.get_name()}:", file=sys.stderr)
+        traceback.print_list(_stack(task), file=sys.stderr)
     print("--- threads", file=sys.stderr, flush=True)
     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
     print("--- end", file=sys.stderr, flush=True)
+
+
+def _stack(task: "asyncio.Task[Any]") -> traceback.StackSummary:
+    """Every frame down to where the task waits; asyncio itself tells only the outermost."""
+    frames: list[tuple[FrameType, int]] = []
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is None:
+            break
+        frames.append((frame, frame.f_lineno))
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return traceback.StackSummary.extract(frames)

@@ -10,7 +10,7 @@ import structlog
 
 from jobqueue.app import JobQueue, Worker
 from jobqueue.cli.discover import load_registry, require_app
-from jobqueue.cli.exit import OK, exit_soon
+from jobqueue.cli.exit import FAILED, OK, exit_soon
 from jobqueue.cli.lifeline import hold_on
 from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
@@ -71,14 +71,13 @@ def command(
 
 
 def _run_one(app: str, registry: Registry, settings: Settings, *, burst: bool) -> int:
-    code = 1
-    try:
-        with asyncio.Runner(loop_factory=new_loop()) as runner:
+    code = FAILED
+    with asyncio.Runner(loop_factory=new_loop()) as runner:
+        try:
             runner.run(_work(app, registry, settings, burst=burst))
             code = OK
+        finally:
             exit_soon(code)
-    finally:
-        exit_soon(code)
     return code
 
 

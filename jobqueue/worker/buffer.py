@@ -56,6 +56,11 @@ class Buffer:
         self._waiting.clear()
         return waiting
 
+    def take_beyond(self, count: int) -> list[Delivery]:
+        """What waits behind the first *count*, to be given back."""
+        taken = [self._waiting.pop() for _ in range(len(self._waiting) - count)]
+        return taken[::-1]
+
     def take_paused(self, queues: Collection[str]) -> list[Delivery]:
         """What came from *queues*, suspects too, to be given back."""
         paused = [each for each in (*self._waiting, *self.suspects) if each.queue in queues]

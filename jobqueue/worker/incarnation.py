@@ -145,7 +145,7 @@ class Incarnation:
         while not self._stopping.is_set():
             try:
                 if unsure:
-                    self._admit(await self._unheard_of())
+                    self._admit(await self._unheard_of(), 0)
                     unsure = False
                 await self._fetch_once()
                 pause = _PAUSE_AFTER_ERROR_S
@@ -175,7 +175,7 @@ class Incarnation:
         self._settler.flush()
         slot_free = self._free > 0
         taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free and not self._burst)
-        self._admit(taken)
+        self._admit(taken, ahead)
         if taken:
             return
         if slot_free and self._burst:
@@ -193,7 +193,7 @@ class Incarnation:
             self._rated_at, self._finished_count = now, 0
         return min(int(self._rate * _READ_AHEAD_S), _MOST_READ_AHEAD)
 
-    def _admit(self, deliveries: Sequence[Delivery]) -> None:
+    def _admit(self, deliveries: Sequence[Delivery], ahead: int) -> None:
         if not deliveries:
             return
         self._held.update([delivery.receipt for delivery in deliveries])
@@ -201,6 +201,10 @@ class Incarnation:
         if self._paused:
             self._release(self._buffer.take_paused(self._paused))
         self._fill()
+        if len(self._buffer) > ahead:
+            # COUNT counts per stream: of lower ones came what cannot start soon, and would run before
+            # what still waits in the higher ones.
+            self._release(self._buffer.take_beyond(ahead))
 
     async def _unheard_of(self) -> list[Delivery]:
         # What is known before, too: it may be settled while the answer comes in, page by page.

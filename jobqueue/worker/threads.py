@@ -40,20 +40,20 @@ class Threads(Executor):
                 future.set_result(result)
 
         try:
-            self._idle.pop().put(call)
+            inbox = self._idle.pop()
         except IndexError:
-            threading.Thread(target=self._work, args=(call,), name=self._name, daemon=True).start()
+            inbox = queue.SimpleQueue()
+            threading.Thread(target=self._work, args=(inbox,), name=self._name, daemon=True).start()
+        inbox.put(call)
         return future
 
-    def _work(self, call: _Call | None) -> None:
-        inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        while call is not None:
+    def _work(self, inbox: "queue.SimpleQueue[_Call | None]") -> None:
+        while (call := inbox.get()) is not None:
             call()
-            call = None  # what it holds must not live until the next call
+            del call  # what it holds must not live until the next one
             self._idle.append(inbox)
             if self._closed:
                 self.shutdown()
-            call = inbox.get()
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
         """End the idle threads; those that run a handler end after it. Never waits."""

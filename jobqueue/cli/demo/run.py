@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -89,13 +90,20 @@ async def stage(processes: int) -> AsyncIterator[tuple[JobQueue, Servers]]:
         ):
             body = asyncio.current_task()
             assert body is not None
-            working.add_done_callback(lambda _: body.cancel("the workers ended"))
+            interrupt = partial(_interrupt, body)
+            working.add_done_callback(interrupt)
             try:
                 yield queue, servers
             except asyncio.CancelledError:
                 if not working.done():
                     raise
                 raise JobQueueError("the worker processes ended; they said: " + " | ".join(lines)) from None
+            finally:
+                working.remove_done_callback(interrupt)
+
+
+def _interrupt(body: "asyncio.Task[Any]", _working: object) -> None:
+    body.cancel()
 
 
 async def _migrate(url: str) -> None:

@@ -1,0 +1,180 @@
+"""The front of the memory: producers, scheduler and operators."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import msgspec
+
+from jobqueue.broker.base import Delivery, EnqueueResult, Found, QueueStats, Settlement, Submission, WorkerInfo
+from jobqueue.clock import Clock, SystemClock
+from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, decode_envelope
+from jobqueue.outcome import Cancelled
+from jobqueue.testing.memory.consumer import MemoryConsumer
+from jobqueue.testing.memory.journal import MemoryJournal
+from jobqueue.testing.memory.reap import reap
+from jobqueue.testing.memory.settle import execution_of
+from jobqueue.testing.memory.store import MemoryQueue, Store
+from jobqueue.testing.memory.submit import submit
+
+_BLOCK = timedelta(seconds=2)
+
+
+class MemoryBroker:
+    """See `jobqueue.broker.base.Broker`. *clock* decides what is due or expired; *block* is real time."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        lease: timedelta = timedelta(seconds=15),
+        max_crashes: int = 3,
+        history: bool = False,
+        block: timedelta = _BLOCK,
+    ) -> None:
+        self.store = Store(clock or SystemClock(), lease=lease, max_crashes=max_crashes, history=history, block=block)
+        self.journal = MemoryJournal(self.store)
+        self._names = itertools.count(1)
+
+    # producers and workers
+
+    async def enqueue(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
+        return [submit(self.store, submission) for submission in submissions]
+
+    async def join(self, queues: Sequence[str]) -> MemoryConsumer:
+        name = f"memory:{next(self._names)}"
+        for queue in queues:
+            self.store.queue(queue).leases[name] = self.store.clock.now_ms() + self.store.lease_ms
+        return MemoryConsumer(self.store, name, queues)
+
+    # scheduler
+
+    async def promote(self, queue: str) -> timedelta | None:
+        of, now = self.store.queue(queue), self.store.clock.now_ms()
+        for job_id, (due_ms, job) in sorted(of.delayed.items(), key=lambda each: each[1][0]):
+            if due_ms > now:
+                return timedelta(milliseconds=due_ms - now)
+            del of.delayed[job_id]
+            self.store.put(of, job, due_ms=now)
+        return None
+
+    async def reap(self, queue: str) -> int:
+        return reap(self.store, self.store.queue(queue))
+
+    # operators
+
+    async def cancel(self, queue: str, job_id: str) -> JobState | None:
+        of, job_id = self.store.queue(queue), canonical_id(job_id)
+        job = of.live.get(job_id)
+        if job is None:
+            return None
+        if of.holder(job_id) is not None:
+            of.asked.add(job_id)
+            return JobState.RUNNING
+        of.forget(job)
+        of.counted["cancelled"] += 1
+        if self.store.history:
+            self._record_cancelled(of, job)
+        return JobState.CANCELLED
+
+    def _record_cancelled(self, queue: MemoryQueue, job: Delivery) -> None:
+        now = self.store.clock.now_ms()
+        gone = Settlement(
+            delivery=msgspec.structs.replace(job, attempt=0, entry_id=b"%d-0" % now),
+            outcome=Cancelled(),
+            type=decode_envelope(job.body).type,
+            started_ms=now,
+        )
+        queue.journal[self.store.entry_id().decode()] = [execution_of(gone, gone.outcome, "")]
+
+    async def locate(self, queue: str, job_id: str) -> Found | None:
+        of, job_id = self.store.queue(queue), canonical_id(job_id)
+        job = of.live.get(job_id)
+        if job is None:
+            return None
+        worker = of.holder(job_id)
+        return Found(
+            job=Job.from_wire(
+                job.body, id=job_id, queue=queue, priority=PRIORITIES[job.rank], unique_key=job.unique_key
+            ),
+            state=_state(job, worker),
+            attempt=job.attempt,
+            due_ms=of.delayed[job_id][0] if job_id in of.delayed else None,
+            worker=worker,
+            last_error=job.last_error,
+            progress=of.progress.get(job_id),
+            cancel_requested=job_id in of.asked,
+        )
+
+    async def result(self, queue: str, job_id: str) -> bytes | None:
+        until, kept = self.store.queue(queue).results.get(canonical_id(job_id), (0, None))
+        return kept if until > self.store.clock.now_ms() else None
+
+    async def pause(self, queue: str) -> None:
+        self.store.queue(queue).paused = True
+
+    async def resume(self, queue: str) -> None:
+        self.store.queue(queue).paused = False
+
+    async def purge(self, queue: str, priorities: Iterable[Priority], *, delayed: bool) -> int:
+        of, ranks = self.store.queue(queue), {priority.rank for priority in priorities}
+        waiting = [job for rank in ranks for job in of.ready[rank].values()]
+        if delayed:
+            waiting += [job for _, job in of.delayed.values() if job.rank in ranks]
+        for job in waiting:
+            of.forget(job)
+        of.counted["cancelled"] += len(waiting)
+        return len(waiting)
+
+    async def queues(self) -> list[str]:
+        return sorted(self.store.queues)
+
+    async def stats(self, queue: str) -> QueueStats:
+        of, now = self.store.queue(queue), self.store.clock.now_ms()
+        oldest = min((job.queued_ms for jobs in of.ready for job in jobs.values()), default=None)
+        due = min((due_ms for due_ms, _ in of.delayed.values()), default=None)
+        return QueueStats(
+            queue=queue,
+            ready={priority: len(of.ready[priority.rank]) for priority in PRIORITIES},
+            running=sum(map(len, of.held.values())),
+            delayed=len(of.delayed),
+            dead=len(of.dead),
+            journal=len(of.journal),
+            oldest_ready_ms=now - oldest if oldest is not None else None,
+            next_due_ms=due - now if due is not None else None,
+            paused=of.paused,
+            workers=sum(deadline >= now for deadline in of.leases.values()),
+            live=len(of.live),
+            enqueued=of.counted["enqueued"],
+            completed=of.counted["completed"],
+            died=of.counted["dead"],
+            cancelled=of.counted["cancelled"],
+            expired=of.counted["expired"],
+            requeued=of.counted["requeued"],
+            purged=of.counted["purged"],
+            journal_dropped=0,
+        )
+
+    async def workers(self, queue: str) -> list[WorkerInfo]:
+        of, now = self.store.queue(queue), self.store.clock.now_ms()
+        names = {*of.leases, *(name for name, jobs in of.held.items() if jobs)}
+        return [
+            WorkerInfo(
+                name=name,
+                queue=queue,
+                running=len(of.held.get(name, ())),
+                lease_ms=of.leases[name] - now if name in of.leases else 0,
+            )
+            for name in sorted(names)
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def _state(job: Delivery, worker: str | None) -> JobState:
+    if worker is not None:
+        return JobState.RUNNING
+    if job.entry_id:
+        return JobState.QUEUED
+    return JobState.RETRYING if job.attempt > 1 else JobState.SCHEDULED

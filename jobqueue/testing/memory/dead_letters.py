@@ -1,0 +1,69 @@
+"""The dead-letter queue over the memory."""
+
+from collections.abc import Sequence
+
+from jobqueue.broker.base import Submission
+from jobqueue.broker.dead_letters import matches, stored
+from jobqueue.errors import DeadLetterNotFound, InvalidJob
+from jobqueue.job import Job
+from jobqueue.repository.base import LetterFilter, StoredLetter
+from jobqueue.testing.memory.broker import MemoryBroker
+from jobqueue.testing.memory.store import entry_order
+from jobqueue.testing.memory.submit import submit
+
+
+class MemoryDeadLetters:
+    """See `jobqueue.repository.base.DeadLetters`; over the letters that a `MemoryBroker` holds."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._store = broker.store
+
+    async def list(
+        self, where: LetterFilter, *, limit: int, after: str | None = None
+    ) -> tuple[Sequence[StoredLetter], str | None]:
+        found = [letter for letter in self._all() if matches(where, letter)]
+        if after is not None:
+            found = [letter for letter in found if entry_order(letter.letter.entry_id) < entry_order(after)]
+        return found[:limit], found[limit - 1].letter.entry_id if len(found) > limit else None
+
+    async def count(self, where: LetterFilter) -> int:
+        return sum(matches(where, letter) for letter in self._all())
+
+    async def get(self, job_id: str) -> StoredLetter:
+        for letter in self._all():
+            if letter.letter.job_id == job_id.lower():
+                return letter
+        raise DeadLetterNotFound(f"no dead letter of job {job_id!r:.64}")
+
+    async def requeue(self, job_id: str) -> bool:
+        letter = (await self.get(job_id)).letter
+        queue = self._store.queue(letter.queue)
+        if letter.unique_key is not None and queue.unique.get(letter.unique_key, letter.job_id) != letter.job_id:
+            raise InvalidJob(
+                f"dead letter of job {letter.job_id} cannot be requeued: live job {queue.unique[letter.unique_key]} "
+                f"holds its unique key {letter.unique_key!r}; cancel that one, or try again when it has ended"
+            )
+        alive = letter.job_id in queue.live
+        del queue.dead[letter.entry_id]
+        if alive:
+            queue.counted["requeued"] += 1
+            return False
+        job = Job.from_wire(
+            letter.body, id=letter.job_id, queue=queue.name, priority=letter.priority, unique_key=letter.unique_key
+        )
+        submit(self._store, Submission(job=job, generation=letter.generation + 1))
+        return True
+
+    async def delete(self, job_id: str) -> bool:
+        try:
+            letter = (await self.get(job_id)).letter
+        except DeadLetterNotFound:
+            return False
+        queue = self._store.queue(letter.queue)
+        del queue.dead[letter.entry_id]
+        queue.counted["purged"] += 1
+        return True
+
+    def _all(self) -> Sequence[StoredLetter]:
+        letters = [letter for queue in self._store.queues.values() for letter in queue.dead.values()]
+        return [stored(letter) for letter in sorted(letters, key=lambda each: entry_order(each.entry_id), reverse=True)]

@@ -1,0 +1,33 @@
+"""What a shipper would read: the history and the dead letters of each queue, page by page."""
+
+from typing import Any
+
+from jobqueue.broker.base import JournalPage
+from jobqueue.record import JournalKind
+from jobqueue.testing.memory.store import Store, entry_order
+
+
+class MemoryJournal:
+    """See `jobqueue.broker.base.Journal`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def epoch(self, queue: str) -> str | None:
+        return self._store.queue(queue).epoch if queue in self._store.queues else None
+
+    async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
+        of = self._store.queue(queue)
+        entries: dict[str, Any] = of.journal if kind == "journal" else of.dead
+        ids = [entry_id for entry_id in entries if entry_order(entry_id) > entry_order(after)][:count]
+        if not ids:
+            return None
+        if kind == "dead":
+            return JournalPage(last=ids[-1], dead_letters=[of.dead[entry_id] for entry_id in ids])
+        return JournalPage(last=ids[-1], executions=[each for entry_id in ids for each in of.journal[entry_id]])
+
+    async def trim(self, queue: str, kind: JournalKind, *, upto: str) -> None:
+        of = self._store.queue(queue)
+        entries: dict[str, Any] = of.journal if kind == "journal" else of.dead
+        for entry_id in [each for each in entries if entry_order(each) <= entry_order(upto)]:
+            del entries[entry_id]

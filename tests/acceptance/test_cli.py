@@ -1,0 +1,505 @@
+"""Every command once, as people run it: real processes, real servers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobqueue.config import SETTINGS
+from jobqueue.embedded import Servers, start_redis, start_servers
+
+SHOP = """
+import asyncio, os, threading, time
+from pathlib import Path
+from jobqueue import Discard, Registry, RetryPolicy
+
+registry = Registry()
+
+@registry.task("greet")
+async def greet(name: str) -> str:
+    return f"hello {name}"
+
+@registry.task("fragile", retry=RetryPolicy(max_retries=0))
+async def fragile() -> str:
+    if not Path("repaired").exists():
+        raise ValueError("it is broken")
+    return "repaired"
+
+@registry.task("slow")
+async def slow(seconds: float) -> None:
+    Path("slow.started").touch()
+    await asyncio.sleep(seconds)
+    Path("slow.ended").touch()
+
+@registry.task("stubborn")
+def stubborn() -> None:
+    Path("stubborn.started").touch()
+    time.sleep(600)
+
+@registry.task("crash", queue="crash")
+async def crash() -> None:
+    if not Path("crashed").exists():
+        Path("crashed").touch()
+        os._exit(66)
+"""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Shop:
+    """A user's folder, with the environment that leads to its servers."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        ours = {setting.env for setting in SETTINGS}
+        self.folder = folder
+        self.environment = {name: value for name, value in os.environ.items() if name not in ours}
+        self.environment |= {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **environment}
+        (folder / "shop.py").write_text(SHOP)
+
+    def run(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, and look at its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "jobqueue", *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == code, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """What a reading command answers to `-o json`."""
+        return json.loads(self.run(*arguments, "-o", "json", code=code).stdout)
+
+    def enqueue(self, *arguments: str) -> str:
+        return self.run("enqueue", *arguments).stdout.strip()
+
+    def burst(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("worker", "-A", "shop", "--burst", *arguments)
+
+    @contextmanager
+    def running(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """A long-running command; its output goes to `out`."""
+        with (self.folder / "out").open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jobqueue", *arguments],
+                cwd=self.folder,
+                env=self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            for survivor in family(process.pid):
+                survivor.kill()
+            process.wait()
+
+    def until(self, said: str, *, times: int = 1, within_s: float = 20) -> None:
+        """Wait until the running command has printed this."""
+        eventually(lambda: self.output().count(said) >= times, f"{said!r} x{times}", within_s, self.output)
+
+    def output(self) -> str:
+        return (self.folder / "out").read_text()
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def eventually(
+    look: Callable[[], bool], what: str, within_s: float = 20, explain: Callable[[], object] = lambda: ""
+) -> None:
+    deadline = time.monotonic() + within_s
+    while not look():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}\n{explain()}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with start_servers() as servers:
+        yield servers
+
+
+@pytest.fixture
+def shop(servers: Servers, tmp_path: Path, namespace: str) -> Shop:
+    """A folder and a namespace of the test's own, in a migrated database."""
+    shop = Shop(
+        tmp_path, REDIS_URL=servers.redis.url, DATABASE_URL=servers.postgres.url, JOBQUEUE_NAMESPACE=f"cli_{namespace}"
+    )
+    shop.run("migrate")
+    return shop
+
+
+def test_a_job_goes_all_the_way(shop: Shop) -> None:
+    job_id = shop.enqueue("greet", '{"name": "Ada"}', "--priority", "high")
+    waiting = shop.json("job", "show", job_id)
+    worker = shop.burst()
+
+    shop.run("scheduler", "--help")
+    queues = {each["queue"]: each for each in shop.json("queue", "ls")}
+
+    assert (waiting["state"], waiting["priority"], waiting["payload"]) == ("queued", "high", {"name": "Ada"})
+    assert queues["default"]["completed"] == 1
+    assert queues["default"]["ready"] == 0
+    assert "worker.started" in worker.stderr
+    assert worker.stdout == ""
+
+
+def test_enqueue_checks_against_the_app_where_there_is_one(shop: Shop) -> None:
+    unknown = shop.run("enqueue", "-A", "shop", "gret", code=1)
+    wrong = shop.run("enqueue", "greet", '{"nam": 1}', code=1, JOBQUEUE_APP="shop:registry")
+    own = shop.enqueue("-A", "shop", "crash")
+
+    assert "did you mean 'greet'?" in unknown.stderr
+    assert "name: Field required" in wrong.stderr
+    assert shop.json("job", "show", own)["queue"] == "crash"
+
+
+def test_enqueue_with_every_option(shop: Shop) -> None:
+    options = ["--queue=mail", "--priority=9", "--delay=1h", "--max-retries=1", "--timeout=1m", "--expires=1d"]
+    keyed = ["--idempotency-key=order-17", "--unique-key=k"]
+    first = shop.json("enqueue", "greet", '{"name": "Ada"}', *options, *keyed)
+    at = shop.enqueue("greet", "{}", "--at", "2099-01-01T00:00:00+00:00", "--queue=mail")
+
+    job = shop.json("job", "show", first["id"], "--queue", "mail")
+    assert (job["state"], job["priority"]) == ("scheduled", "critical")
+    assert shop.json("job", "show", at)["due_at"] == "2099-01-01T00:00:00Z"
+    assert first["created"] is True
+
+
+def test_enqueue_waits_for_the_result(shop: Shop) -> None:
+    with shop.running("worker", "-A", "shop"):
+        shop.until("worker.started")
+        done = shop.json("enqueue", "greet", '{"name": "Ada"}', "--wait=20s")
+        dead = shop.json("enqueue", "fragile", "--wait=20s", code=1)
+        late = shop.run("enqueue", "greet", '{"name": "Ada"}', "--delay=1h", "--wait=300ms", code=1)
+
+    assert (done["state"], done["result"]) == ("completed", "hello Ada")
+    assert (dead["state"], dead["last_error"]) == ("dead", "ValueError")
+    assert "has not ended within 300ms" in late.stderr
+
+
+def test_a_dead_letter_is_listed_shown_retried_and_completes(shop: Shop) -> None:
+    job_id = shop.enqueue("fragile")
+    shop.burst()
+
+    (listed,) = shop.json("dlq", "ls")
+    filtered = [shop.json("dlq", "ls", *words) for words in (["--error=BROKEN"], ["--type=greet"], ["--before=1h"])]
+    shown = shop.json("dlq", "show", job_id)
+    asked = shop.run("dlq", "retry", "--all", code=1)
+    (shop.folder / "repaired").touch()
+    retried = shop.run("dlq", "retry", job_id)
+    again = shop.run("dlq", "retry", job_id)
+    shop.burst()
+
+    assert (listed["job_id"], listed["error"], listed["reason"]) == (job_id, "ValueError: it is broken", "exhausted")
+    assert [len(letters) for letters in filtered] == [1, 0, 0]
+    assert "it is broken" in shown["traceback"]
+    assert "--yes" in asked.stderr
+    assert "queued 1 dead letter again" in retried.stdout
+    assert "queued 0 dead letters again" in again.stdout
+    assert shop.json("dlq", "ls") == []
+    assert shop.json("queue", "show", "default")["completed"] == 1
+    assert [each["state"] for each in shop.json("check")] == ["ok"] * 3
+
+
+def test_dead_letters_are_retried_and_purged_by_filter(shop: Shop) -> None:
+    for _ in range(3):
+        shop.enqueue("fragile")
+    shop.burst()
+
+    none = shop.run("dlq", "purge", "--all", "--type=greet", "--yes")
+    shop.run("dlq", "retry", "--all", "--queue=default", "--yes")
+    shop.burst()
+    purged = shop.run("dlq", "purge", "--all", "--error", "broken", "--yes")
+    unknown = shop.run("dlq", "retry", "00000000-0000-0000-0000-000000000000", code=1)
+
+    assert "deleted 0 dead letters" in none.stdout
+    assert "deleted 3 dead letters" in purged.stdout
+    assert "no dead letter of job" in unknown.stderr
+    assert shop.json("dlq", "ls", "--all-states") is not None
+    assert shop.run("check").returncode == 0
+
+
+def test_queues_are_paused_resumed_and_purged(shop: Shop) -> None:
+    shop.enqueue("greet", '{"name": "Ada"}')
+    cancelled = shop.enqueue("greet", '{"name": "Bob"}', "--delay=1h")
+
+    shop.run("queue", "pause", "default")
+    paused = shop.json("queue", "show", "default")["state"]
+    shop.run("queue", "resume", "default")
+    shop.run("job", "cancel", cancelled)
+    refused = shop.run("queue", "purge", "default", code=1)
+    purged = shop.run("queue", "purge", "default", "--yes")
+    unknown = [shop.run("queue", verb, "nope", code=1).stderr for verb in ("show", "pause", "resume", "purge")]
+
+    assert paused == "paused"
+    assert shop.json("queue", "show", "default")["state"] == "running"
+    assert "nothing was done" in refused.stderr
+    assert purged.stdout == "cancelled 1 jobs\n"
+    assert all("no queue named 'nope'" in said and said.count("\n") == 1 for said in unknown)
+    assert shop.run("job", "cancel", cancelled, code=1).stderr.startswith("error: ")
+    assert shop.run("job", "show", "00000000-0000-7000-8000-000000000000", code=1).stderr.startswith("error: ")
+
+
+def test_migrations_go_down_and_up_again(servers: Servers, tmp_path: Path) -> None:
+    shop = Shop(tmp_path, REDIS_URL=servers.redis.url, DATABASE_URL=servers.postgres.create_database("migrated"))
+    before = {each["state"] for each in shop.json("migrate", "status")}
+    dry = shop.run("migrate", "--dry-run").stdout
+    shop.run("migrate", "up")
+    after = {each["state"] for each in shop.json("migrate", "status")}
+    refused = shop.run("migrate", "down", "--to=0", code=1)
+    shop.run("migrate", "down", "--to=0", "--yes")
+
+    assert (before, after) == ({"pending"}, {"applied"})
+    assert "CREATE TABLE" in dry
+    assert "--yes" in refused.stderr
+    assert {each["state"] for each in shop.json("migrate", "status")} == {"pending"}
+    assert "nothing to take back" in shop.run("migrate", "down").stdout
+    unhealthy = {each["about"]: each for each in shop.json("doctor", code=3)}
+    assert unhealthy["migrations"]["state"] == "failed"
+
+
+def test_the_doctor_finds_a_healthy_system_healthy(shop: Shop) -> None:
+    shop.enqueue("greet", '{"name": "Ada"}')
+    shop.burst()
+
+    findings = shop.json("doctor")
+
+    assert {each["state"] for each in findings} == {"ok"}
+    assert {"redis", "eviction", "persistence", "role", "clock", "postgres", "migrations", "queue default"} <= {
+        each["about"] for each in findings
+    }
+
+
+def test_the_doctor_and_the_worker_refuse_a_server_that_evicts(tmp_path: Path) -> None:
+    arguments = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    with start_redis(appendonly=False, extra_args=arguments) as redis:
+        shop = Shop(tmp_path, REDIS_URL=redis.url)
+        findings = {each["about"]: each for each in shop.json("doctor", code=3)}
+        worker = shop.run("worker", "-A", "shop", "--burst", code=1)
+        scheduler = shop.run("scheduler", code=1)
+
+    assert findings["eviction"]["state"] == "failed"
+    assert findings["persistence"]["state"] == "warning"
+    assert "allkeys-lru" in worker.stderr
+    assert "allkeys-lru" in scheduler.stderr
+
+
+def test_the_doctor_says_when_nothing_answers(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, REDIS_URL="redis://127.0.0.1:1", DATABASE_URL="postgresql://u:secret@127.0.0.1:1/x")
+
+    findings = shop.json("doctor", code=3)
+
+    assert {each["about"]: each["state"] for each in findings} == {"redis": "failed", "postgres": "failed"}
+    assert "secret" not in str(findings)
+
+
+def test_check_finds_a_broken_invariant(shop: Shop, servers: Servers) -> None:
+    import redis
+
+    job_id = shop.enqueue("greet", '{"name": "Ada"}')
+    with redis.Redis.from_url(servers.redis.url) as client:
+        namespace = shop.environment["JOBQUEUE_NAMESPACE"]
+        assert client.hdel(f"{{{namespace}:default}}:jobs", job_id) == 1
+
+    broken = shop.json("check", code=3)
+    doctor = shop.run("doctor", code=3)
+
+    assert {"I1", "I3"} & {each["rule"] for each in broken}
+    assert "broken" in doctor.stdout
+
+
+def test_a_worker_ends_in_order_and_lets_its_jobs_finish(shop: Shop) -> None:
+    shop.enqueue("slow", '{"seconds": 1}')
+    with shop.running("worker", "-A", "shop", "--concurrency=2") as worker:
+        eventually(lambda: shop.has("slow.started"), "the job runs")
+        (listed, *_) = shop.json("worker", "ls", "--queue=default")
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(20) == 0
+    assert (listed["queue"], listed["running"], listed["state"]) == ("default", 1, "alive")
+    assert shop.has("slow.ended")
+    assert "worker.ended" in shop.output()
+    assert shop.json("worker", "ls") == []
+
+
+def test_a_second_signal_gives_back_what_runs(shop: Shop) -> None:
+    job_id = shop.enqueue("slow", '{"seconds": 60}')
+    with shop.running("worker", "-A", "shop") as worker:
+        eventually(lambda: shop.has("slow.started"), "the job runs")
+        worker.send_signal(signal.SIGINT)
+        shop.until("worker.stopping")
+        worker.send_signal(signal.SIGINT)
+
+        assert worker.wait(20) == 0
+    assert shop.json("job", "show", job_id)["state"] == "queued"
+
+
+def test_a_thread_left_behind_does_not_hold_up_the_end(shop: Shop) -> None:
+    shop.enqueue("stubborn")
+    with shop.running("worker", "-A", "shop", "--shutdown-timeout=100ms", JOBQUEUE_CANCEL_GRACE="100ms") as worker:
+        eventually(lambda: shop.has("stubborn.started"), "the job runs")
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(15) == 0
+
+
+def test_usr1_ends_after_the_running_jobs_and_usr2_shows_what_runs(shop: Shop) -> None:
+    shop.enqueue("slow", '{"seconds": 1}')
+    with shop.running("worker", "-A", "shop", "-c", "1") as worker:
+        eventually(lambda: shop.has("slow.started"), "the job runs")
+        worker.send_signal(signal.SIGUSR2)
+        shop.until("--- end")
+        worker.send_signal(signal.SIGUSR1)
+
+        assert worker.wait(20) == 0
+    assert "in slow" in shop.output()
+    assert "Thread 0x" in shop.output()
+    assert shop.has("slow.ended")
+
+
+def test_a_crashed_process_is_started_again_and_all_end_together(shop: Shop) -> None:
+    environment = {"JOBQUEUE_LEASE": "1s", "JOBQUEUE_REAP_INTERVAL": "300ms"}
+    shop.enqueue("-A", "shop", "crash")
+    with shop.running("worker", "-A", "shop", "--processes=2", "--queues=crash", **environment) as supervisor:
+        shop.until("process.ended")
+        shop.until("worker.started", times=3)
+        eventually(lambda: shop.json("queue", "show", "crash")["completed"] == 1, "the job ran again", 30, shop.output)
+        members = family(supervisor.pid)
+        supervisor.send_signal(signal.SIGTERM)
+
+        assert supervisor.wait(20) == 0
+    assert "exit code 66" in shop.output()
+    assert len(members) == 3
+    assert alive(members) == []
+
+
+def test_processes_end_with_their_supervisor_even_when_it_is_killed(shop: Shop) -> None:
+    with shop.running("worker", "-A", "shop", "--processes=2") as supervisor:
+        shop.until("worker.started", times=2)
+        members = family(supervisor.pid)
+        supervisor.kill()
+
+        eventually(lambda: not alive(members[1:]), "no survivors", 20)
+
+
+def test_a_burst_of_processes_ends_when_the_queues_are_empty(shop: Shop) -> None:
+    for _ in range(5):
+        shop.enqueue("greet", '{"name": "Ada"}')
+
+    shop.burst("--processes=2")
+
+    assert shop.json("queue", "show", "default")["completed"] == 5
+
+
+def test_a_wrong_app_ends_the_supervisor_at_once(shop: Shop) -> None:
+    done = shop.run("worker", "-A", "shop:nothing", "--processes=2", code=1)
+
+    assert "it has registry" in done.stderr
+
+
+def test_the_scheduler_ships_and_ends_on_a_signal(shop: Shop) -> None:
+    shop.enqueue("greet", '{"name": "Ada"}')
+    shop.burst()
+    with shop.running("scheduler", LOG_FORMAT="json") as scheduler:
+        shop.until("scheduler.started")
+        eventually(lambda: shop.json("queue", "show", "default")["journal"] == 0, "the journal is shipped")
+        scheduler.send_signal(signal.SIGTERM)
+
+        assert scheduler.wait(20) == 0
+    lines = [json.loads(line) for line in shop.output().splitlines()]
+    assert [line["event"] for line in lines] == ["scheduler.started", "scheduler.stopping", "scheduler.ended"]
+
+
+def test_the_scheduler_says_that_migrations_are_missing_and_goes_on(servers: Servers, tmp_path: Path) -> None:
+    url = servers.postgres.create_database("unmigrated")
+    shop = Shop(tmp_path, REDIS_URL=servers.redis.url, DATABASE_URL=url, JOBQUEUE_NAMESPACE="unmigrated")
+    with shop.running("scheduler") as scheduler:
+        shop.until("schema.behind")
+        shop.run("migrate")
+
+        scheduler.send_signal(signal.SIGTERM)
+        assert scheduler.wait(20) == 0
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Not `tmp_path`: as root, Postgres runs as `nobody`, who must get in."""
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="jobqueue-dev-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def dev_environment(shop: Shop) -> dict[str, str]:
+    lines = [line.strip().removeprefix("export ") for line in shop.output().splitlines() if "export " in line]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_dev_runs_everything_reloads_and_leaves_nothing_when_killed(open_folder: Path) -> None:
+    shop = Shop(open_folder)
+    with shop.running("dev", "-A", "shop", "--reload") as dev:
+        shop.until("worker.joined")
+        done = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
+        (open_folder / "shop.py").write_text(SHOP.replace("hello", "good day"))
+        shop.until("worker.joined", times=2)
+        again = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
+        members = family(dev.pid)
+        dev.kill()
+        eventually(lambda: not alive(members[1:]), "no survivors", 20, lambda: alive(members))
+
+    assert "hello Ada" in done.stdout
+    assert "good day Ada" in again.stdout
+    assert len(members) >= 5
+    assert (open_folder / ".jobqueue" / ".gitignore").read_text() == "*\n"
+
+
+def test_dev_ends_in_order_and_keeps_its_data(open_folder: Path) -> None:
+    shop = Shop(open_folder)
+    with shop.running("dev", "-A", "shop") as dev:
+        shop.until("worker.joined")
+        shop.until("scheduler.started")
+        job_id = shop.run("enqueue", "greet", "{}", "--delay=1h", **dev_environment(shop)).stdout.strip()
+        members = family(dev.pid)
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait(30) == 0
+        assert alive(members) == []
+    with shop.running("dev", "-A", "shop") as dev:
+        shop.until("worker.joined")
+        shown = shop.run("job", "show", job_id, **dev_environment(shop))
+        dev.send_signal(signal.SIGTERM)
+        assert dev.wait(30) == 0
+
+    assert "scheduled" in shown.stdout

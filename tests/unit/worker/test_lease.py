@@ -1,0 +1,192 @@
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from jobqueue.broker.base import Beat
+from jobqueue.clock import SystemClock
+from jobqueue.errors import BrokerUnavailable
+from jobqueue.worker.lease import LeaseKeeper
+from testutil.eventually import eventually
+
+LEASE_S = 0.3
+
+
+class FakeHeartbeat:
+    """Answers with what *answer* returns or raises. Called from the keeper's thread."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[], list[Beat]] = lambda: [Beat(queue="q", alive=True)]
+        self.beats = 0
+        self.progress: list[Mapping[str, Any]] = []
+        self.closed = threading.Event()
+
+    def beat(self, progress: Mapping[str, Mapping[str, bytes]]) -> list[Beat]:
+        self.beats += 1
+        self.progress.append(progress)
+        return self.answer()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.heartbeat = FakeHeartbeat()
+        self.heard: list[list[Beat]] = []
+        self.lost: list[str] = []
+        self.keeper: LeaseKeeper | None = None
+
+    def start(self, *, max_block_s: float = 60.0) -> LeaseKeeper:
+        self.keeper = LeaseKeeper(
+            self.heartbeat,
+            lease_s=LEASE_S,
+            max_block_s=max_block_s,
+            clock=SystemClock(),
+            progress=lambda: {"q": {"id": b"1"}},
+            heard=self.heard.append,
+            lost=self.lost.append,
+        )
+        self.keeper.start()
+        return self.keeper
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    if bench.keeper is not None:
+        await bench.keeper.stop()
+
+
+def unavailable() -> list[Beat]:
+    raise BrokerUnavailable("away")
+
+
+async def test_it_beats_at_once_and_goes_on(bench: Bench) -> None:
+    bench.start()
+
+    await eventually(lambda: len(bench.heard) >= 3)
+    assert bench.heartbeat.progress[0] == {"q": {"id": b"1"}}
+    assert bench.lost == []
+
+
+async def test_a_fenced_worker_hears_it_once_and_beats_no_more(bench: Bench) -> None:
+    bench.heartbeat.answer = lambda: [Beat(queue="q", alive=True), Beat(queue="r", alive=False)]
+    bench.start()
+
+    await eventually(lambda: bench.lost == ["the reaper took it"])
+    assert bench.keeper is not None
+    await eventually(lambda: not bench.keeper._thread.is_alive())  # type: ignore[union-attr]
+    assert bench.heartbeat.beats == 1
+    assert bench.heard == []
+
+
+async def test_beats_that_fail_for_less_than_a_lease_lose_nothing(bench: Bench) -> None:
+    failures = iter(range(2))
+
+    def answer() -> list[Beat]:
+        return unavailable() if next(failures, None) is not None else [Beat(queue="q", alive=True)]
+
+    bench.heartbeat.answer = answer
+    bench.start()
+
+    await eventually(lambda: len(bench.heard) >= 3)
+    assert bench.lost == []
+
+
+async def test_a_lease_that_nobody_confirms_is_lost_before_the_broker_gives_it_away(bench: Bench) -> None:
+    began = time.monotonic()
+    bench.heartbeat.answer = unavailable
+    bench.start()
+
+    await eventually(lambda: bench.lost == ["the broker did not confirm it in time"])
+    assert time.monotonic() - began > LEASE_S * 0.8
+
+
+async def test_an_error_that_nobody_foresaw_counts_as_a_failed_beat(bench: Bench) -> None:
+    """The thread ended, and the lease with it, while the worker went on."""
+    errors = iter([RuntimeError("unforeseen")])
+
+    def answer() -> list[Beat]:
+        for error in errors:
+            raise error
+        return [Beat(queue="q", alive=True)]
+
+    bench.heartbeat.answer = answer
+    bench.start()
+
+    await eventually(lambda: bench.heard)
+
+
+async def test_a_beat_that_hangs_does_not_hide_that_its_time_is_over(bench: Bench) -> None:
+    hung = threading.Event()
+    answers = iter([unavailable])
+
+    def answer() -> list[Beat]:
+        for each in answers:
+            return each()
+        hung.set()
+        bench.heartbeat.closed.wait(30)
+        return unavailable()
+
+    bench.heartbeat.answer = answer
+    keeper = bench.start()
+
+    await eventually(lambda: hung.is_set())
+    await eventually(lambda: keeper.overdue(time.monotonic()))
+
+
+async def test_a_process_that_was_stopped_asks_before_it_gives_up(bench: Bench) -> None:
+    keeper = bench.start()
+    await eventually(lambda: bench.heard)
+
+    assert not keeper.overdue(time.monotonic() + 100 * LEASE_S)
+
+
+async def test_a_blocked_event_loop_keeps_its_lease(bench: Bench) -> None:
+    bench.start()
+    await eventually(lambda: bench.heard)
+    before = bench.heartbeat.beats
+
+    time.sleep(LEASE_S)  # noqa: ASYNC251 - the block is what is tested
+
+    assert bench.heartbeat.beats > before + 2
+    await asyncio.sleep(0)
+    assert bench.lost == []
+
+
+async def test_a_loop_that_is_blocked_for_too_long_loses_its_lease(bench: Bench) -> None:
+    bench.start(max_block_s=LEASE_S / 2)
+    await eventually(lambda: bench.heard)
+
+    time.sleep(LEASE_S)  # noqa: ASYNC251 - the block is what is tested
+
+    await eventually(lambda: bench.lost == ["the event loop was blocked for too long"])
+
+
+async def test_a_broker_that_is_away_is_not_taken_for_a_blocked_loop(bench: Bench) -> None:
+    """The loop was believed to turn only when a beat was answered."""
+    bench.heartbeat.answer = unavailable
+    bench.start(max_block_s=LEASE_S / 3)
+
+    await eventually(lambda: bench.lost)
+    assert bench.lost == ["the broker did not confirm it in time"]
+
+
+async def test_stopping_cuts_short_a_beat_that_hangs(bench: Bench) -> None:
+    def answer() -> list[Beat]:
+        bench.heartbeat.closed.wait(30)
+        return unavailable()
+
+    bench.heartbeat.answer = answer
+    keeper = bench.start()
+    await eventually(lambda: bench.heartbeat.beats)
+
+    await asyncio.wait_for(keeper.stop(), 5)
+
+    assert not keeper._thread.is_alive()
+    assert bench.lost == []
