@@ -62,10 +62,9 @@ class Cli(click.Group):
             return _fail(_usage(error), USAGE, debug)
         except click.ClickException as error:
             return _fail(error.format_message(), error.exit_code, debug)
-        except click.Abort:
-            return _fail("aborted", FAILED, debug)
-        except KeyboardInterrupt:
-            return INTERRUPTED
+        except click.Abort as error:  # also what click makes of Ctrl-C
+            interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+            return INTERRUPTED if interrupted else _fail("aborted", FAILED, debug)
         except BrokenPipeError:
             # Whoever read us has gone, as `head` does. Python would complain when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

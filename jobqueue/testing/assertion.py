@@ -58,7 +58,7 @@ def assert_enqueued(
     wanted = f"jobs of {name!r}"
     wanted += f" with {_text(arguments)}" if arguments else ""
     wanted += f" on queue {queue_name!r}" if queue_name is not None else ""
-    expected = "at least 1" if count is None else str(count)
+    expected = "1 or more" if count is None else str(count)
     raise AssertionError(f"expected {expected} {wanted}, found {len(found)}; {_shown(queue)}")
 
 

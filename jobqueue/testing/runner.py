@@ -40,10 +40,10 @@ async def drain(
             `ManualClock` moves to the next job that is due.
         raise_errors: raise what a handler raises, once its outcome is settled, and run no more.
             `Snooze`, `RetryLater` and `Discard` are outcomes, not errors.
-        limit: the most attempts.
+        limit: more attempts than this are taken for an endless loop.
 
     Raises:
-        RuntimeError: *limit* attempts have been run and jobs are left.
+        RuntimeError: more than *limit* attempts.
         UnknownTask: with *raise_errors*, a job of no task of *registry*.
         TypeError: the queue is not in memory, or its clock cannot be moved.
     """
@@ -81,8 +81,8 @@ def _refuse_endless(settled: list[Settlement], limit: int) -> None:
     if len(settled) > limit:
         last = settled[-1].type
         raise RuntimeError(
-            f"drain ran {limit} attempts and there are more, the last of task {last!r}; "
-            f"does it enqueue itself or snooze for ever? Otherwise raise the limit"
+            f"drain has run more than {limit} attempts, the last of task {last!r}; "
+            f"does it enqueue itself, or snooze, for ever? Otherwise raise the limit"
         )
 
 
@@ -157,9 +157,8 @@ class _Runner:
 
     def raise_error(self, settlement: Settlement) -> None:
         """Raise what the last attempt raised."""
-        match settlement.outcome:
-            case Snoozed(deferral=True):
-                self._registry.get(settlement.type)
+        if isinstance(settlement.outcome, Snoozed) and settlement.outcome.deferral:
+            self._registry.get(settlement.type)  # which has no such task, and says so
         if self._error is not None and not isinstance(self._error, JobSignal):
             raise self._error
 

@@ -339,7 +339,7 @@ def test_check_finds_a_broken_invariant(shop: Shop, servers: Servers) -> None:
 
 
 def test_a_worker_ends_in_order_and_lets_its_jobs_finish(shop: Shop) -> None:
-    shop.enqueue("slow", '{"seconds": 1}')
+    shop.enqueue("slow", '{"seconds": 5}')
     with shop.running("worker", "-A", "shop", "--concurrency=2") as worker:
         eventually(lambda: shop.has("slow.started"), "the job runs")
         (listed, *_) = shop.json("worker", "ls", "--queue=default")

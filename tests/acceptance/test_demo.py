@@ -2,11 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobqueue.cli.demo.tasks import LIBRARY, source_files
@@ -50,3 +52,23 @@ def test_the_demo_accounts_for_every_file(tmp_path: Path) -> None:
     assert f"{files} of {files}" in done.stderr
     assert "every invariant holds" in done.stdout
     assert time.monotonic() - started < 100
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_can_be_stopped_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobqueue", "demo"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stderr
+        for line in demo.stderr:
+            if "are up" in line:
+                break
+        members = psutil.Process(demo.pid).children(recursive=True)
+        demo.send_signal(number)
+        said = demo.stderr.read()
+
+        assert demo.wait(20) == 130
+    assert "Traceback" not in said
+    assert members
+    assert [each for each in members if each.is_running()] == []

@@ -43,7 +43,7 @@ async def take_one(consumer: Consumer) -> Delivery:
 
 
 def settlement(delivery: Delivery, outcome: Outcome = COMPLETED, **facts: Any) -> Settlement:
-    return Settlement(delivery=delivery, outcome=outcome, type="email.send", **facts)
+    return Settlement(delivery=delivery, outcome=outcome, **{"type": "email.send", **facts})
 
 
 async def settle(consumer: Consumer, outcome: Outcome, *deliveries: Delivery, **facts: Any) -> None:

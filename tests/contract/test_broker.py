@@ -982,6 +982,18 @@ async def test_the_journal_tells_every_attempt(broker: Broker) -> None:
     assert (failed.outcome, failed.error_class, failed.error_message) == ("retrying", "ValueError", "no such address")
 
 
+async def test_what_is_given_back_before_it_was_started_leaves_no_history(broker: Broker) -> None:
+    worker = await broker.join([Q])
+    await enqueue(broker, job(1), job(2))
+    unstarted, run = await take(worker, 2)
+
+    await worker.settle([settlement(unstarted, RELEASED, type=""), settlement(run, COMPLETED)])
+
+    page = await broker.journal.read(Q, "journal", after="0-0", count=9)
+    assert page is not None
+    assert [(each.job_id, each.outcome) for each in page.executions] == [(run.job_id, "completed")]
+
+
 async def test_the_journal_is_read_in_pages_and_trimmed(broker: Broker) -> None:
     worker = await broker.join([Q])
     await enqueue(broker, *[job(n) for n in range(5)])

@@ -10,7 +10,7 @@ import click
 from jobqueue.cli.demo import report, tasks
 from jobqueue.cli.demo.progress import progress
 from jobqueue.cli.demo.run import Account, analyse_all, stage
-from jobqueue.cli.exit import FAILED, OK
+from jobqueue.cli.exit import FAILED, INTERRUPTED, OK
 from jobqueue.cli.log import configure_logging
 from jobqueue.config import LogSettings
 from jobqueue.errors import require
@@ -27,7 +27,11 @@ def command(processes: int | None) -> int:
     """
     require("asyncpg", "postgres")
     configure_logging(LogSettings(), at_least="warning")
-    return asyncio.run(_demo(processes or min(max(os.cpu_count() or 2, 2), 8)))
+    try:
+        return asyncio.run(_demo(processes or min(max(os.cpu_count() or 2, 2), 8)))
+    except asyncio.CancelledError:
+        _say("stopped before its end; nothing is left behind")
+        return INTERRUPTED
 
 
 async def _demo(processes: int) -> int:

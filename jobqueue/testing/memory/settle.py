@@ -33,7 +33,8 @@ def settle(store: Store, queue: MemoryQueue, settlements: Iterable[Settlement], 
         if current is None or current.receipt != taken.receipt:
             continue
         outcome = _settle(store, queue, settlement, worker)
-        executions.append(execution_of(settlement, outcome, worker))
+        if settlement.type or not isinstance(outcome, Released):
+            executions.append(execution_of(settlement, outcome, worker))
     if executions and store.history:
         queue.journal[store.entry_id().decode()] = executions
 

@@ -21,6 +21,7 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for setting in SETTINGS:
         monkeypatch.delenv(setting.env, raising=False)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("JOBQUEUE_ENQUEUE_TIMEOUT", "500ms")
 
 
 def call(*arguments: str, answer: str | None = None) -> Result:
