@@ -70,8 +70,10 @@ async def run_every(
 
 
 async def _rest(seconds: float, wake: asyncio.Event) -> None:
+    # Not `wait_for`: before Python 3.12 it may swallow a cancellation, and this loop would go on for ever.
     with suppress(TimeoutError):
-        await asyncio.wait_for(wake.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await wake.wait()
     wake.clear()
 
 

@@ -139,7 +139,7 @@ class Line:
 
     async def _exchange(self, commands: Sequence[Command], timeout_s: float | None) -> list[Any]:
         connection = self._connection
-        sent = False
+        sent, cancelled_before = False, _cancellations()
         try:
             if _hung_up(connection):
                 await connection.disconnect(nowait=True)
@@ -148,6 +148,9 @@ class Line:
             packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
             sent = True
             await connection.send_packed_command(packed, check_health=False)
+            if _cancellations() > cancelled_before:
+                # redis-py sends with `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation.
+                raise asyncio.CancelledError
             replies = [await self._read(timeout_s) for _ in commands]
             if any(isinstance(reply, _ELSEWHERE) for reply in replies):
                 await connection.disconnect(nowait=True)
@@ -168,6 +171,12 @@ class Line:
 
     async def close(self) -> None:
         await self._connection.disconnect()
+
+
+def _cancellations() -> int:
+    """How often the running task has been asked to stop."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _hung_up(connection: AbstractConnection) -> bool:

@@ -60,6 +60,7 @@ DECLARE: Final = Script("declare", args=("epoch", "version"))
 ENLIST: Final = Script("enlist", own_keys=("names",))
 REGISTER: Final = Script("register", args=("consumer", "lease_ms"))
 ENQUEUE: Final = Script("enqueue", own_keys=("producer",), args=("number", "remember_ms"))
+FETCH: Final = Script("fetch", args=("consumer", "want"))
 SETTLE: Final = Script(
     "settle",
     args=("fence", "consumer", "lines", "journal_max", "n_critical", "n_high", "n_medium", "n_low"),
@@ -84,6 +85,7 @@ ALL: Final = {
         ENLIST,
         REGISTER,
         ENQUEUE,
+        FETCH,
         SETTLE,
         BEAT,
         PROMOTE,

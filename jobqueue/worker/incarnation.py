@@ -215,7 +215,8 @@ class Incarnation:
         if self._runs or len(self._buffer) or self._buffer.suspects:
             # What runs may enqueue more, and wait for it: go on looking.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), _BURST_LOOK_S)
+                async with asyncio.timeout(_BURST_LOOK_S):
+                    await self._quiet.wait()
             return
         await self._settler.drained()
         self.stop()

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueue.broker.base import Beat, Consumer, Delivery, Enqueued, Heartbeat
 from jobqueue.broker.invariants import check_queue
-from jobqueue.broker.scripts import ENQUEUE, SETTLE
+from jobqueue.broker.scripts import ENQUEUE, FETCH, SETTLE
 from jobqueue.errors import BrokerUnavailable, EnqueueUncertain
 from jobqueue.outcome import COMPLETED
 from tests.contract.scene import DEAD, RETRY_NOW, Q, enqueue, job, raised, settle, settlement, take, take_one
@@ -176,7 +176,7 @@ async def test_jobs_of_a_lost_fetch_are_adopted(
     worker = await broker.join([Q])
     await enqueue(direct, job(0), job(1), job(2))
     (held,) = await worker.fetch(1)
-    getattr(proxy, fault)(b"XREADGROUP")
+    getattr(proxy, fault)(FETCH.sha.encode())
 
     assert isinstance(await raised(lambda: worker.fetch(5)), BrokerUnavailable)
     mine = await worker.adopt()

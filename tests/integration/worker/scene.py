@@ -46,6 +46,13 @@ class Started:
         self.worker.stop()
         await asyncio.wait_for(self.work, 10)
 
+    async def stop_with(self, event: asyncio.Event) -> None:
+        """Stop, and only then let the handlers go on."""
+        self.worker.stop()
+        await asyncio.sleep(0)
+        event.set()
+        await asyncio.wait_for(self.work, 10)
+
     def outcomes(self) -> list[str]:
         return [type(each.outcome).__name__ for each in self.settled]
 

@@ -1,0 +1,348 @@
+"""Dead, cut off, fenced and blocked workers; and a Redis that goes away."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from jobqueue.app import JobQueue
+from jobqueue.broker import scripts
+from jobqueue.context import JobContext
+from jobqueue.embedded import RedisServer
+from jobqueue.registry import Registry
+from jobqueue.repository.base import LetterFilter
+from testutil.eventually import eventually
+from testutil.proxy import fault_proxy
+from tests.integration.worker.scene import Scene, seconds
+
+
+async def die_with_a_job(queue: JobQueue) -> None:
+    """A worker that takes a job and is heard of no more."""
+    doomed = await queue.parts.broker.join(["default"])
+    await eventually(lambda: doomed.fetch(1))
+    await doomed.close()
+
+
+async def test_a_lone_worker_gives_the_jobs_of_a_dead_one_back(scene: Scene, registry: Registry) -> None:
+    attempts: list[int] = []
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        attempts.append(ctx.attempt)
+
+    queue = scene.queue()
+    await queue.enqueue(handler.job())
+    await die_with_a_job(queue)
+    async with scene.working():
+        stats = await scene.ended(queue, 1)
+
+    assert attempts == [2]
+    assert stats.completed == 1
+
+
+async def test_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: Scene, registry: Registry) -> None:
+    handler = registry.task("t")(lambda: None)
+    queue = scene.queue(lease=seconds(0.4))
+    job = handler.job()
+    await queue.enqueue(job)
+    broker = queue.parts.broker
+
+    async def reaped(ended: int) -> bool:
+        await broker.reap("default")
+        stats = await queue.stats("default")
+        return stats.depth + stats.died == 1 and stats.died == ended
+
+    for death in range(3):
+        await die_with_a_job(queue)
+        await eventually(lambda death=death: reaped(int(death == 2)))  # type: ignore[misc]
+
+    (stored,), _ = await queue.dead_letters.list(LetterFilter(), limit=10)
+    assert (stored.letter.job_id, stored.letter.reason, stored.letter.crashes) == (job.id, "crashed", 3)
+
+
+async def test_a_fenced_worker_settles_nothing_and_comes_back_under_a_new_name(
+    scene: Scene, registry: Registry
+) -> None:
+    attempts: list[str] = []
+    cancelled = asyncio.Event()
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        attempts.append(f"attempt {ctx.attempt}")
+        if ctx.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+    queue = scene.queue()
+    broker = queue.parts.redis
+    assert broker is not None
+    await queue.enqueue(handler.job())
+    async with scene.working() as started:
+        first = await started.joined()
+        await eventually(lambda: attempts)
+        await broker.call(["ZREM", broker.keys("default").workers, first])
+        stats = await scene.ended(queue, 1)
+        second = started.name
+
+    assert cancelled.is_set()
+    assert attempts == ["attempt 1", "attempt 2"]
+    assert first != second
+    assert (stats.completed, started.outcomes()) == (1, ["Completed"])
+    assert started.worker.metrics.leases_lost == 1
+
+
+async def test_an_outcome_that_comes_after_the_lease_was_lost_is_void(scene: Scene, registry: Registry) -> None:
+    """The worker learns it from its settlement, before any beat could tell."""
+    go_on = asyncio.Event()
+    attempts: list[int] = []
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        attempts.append(ctx.attempt)
+        if ctx.attempt == 1:
+            await go_on.wait()
+
+    queue = scene.queue()
+    broker = queue.parts.redis
+    assert broker is not None
+    await queue.enqueue(handler.job())
+    async with scene.working() as started:
+        first = await started.joined()
+        await eventually(lambda: attempts)
+        await broker.call(["ZREM", broker.keys("default").workers, first])
+        go_on.set()
+        stats = await scene.ended(queue, 1)
+
+    assert attempts == [1, 2]
+    assert (stats.completed, started.outcomes()) == (1, ["Completed"])
+
+
+async def test_some_lost_beats_lose_nothing(scene: Scene, registry: Registry) -> None:
+    cancelled = False
+
+    @registry.task("t")
+    async def handler() -> None:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(1.5)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+
+    queue = scene.queue()
+    await queue.enqueue(handler.job())
+    async with fault_proxy(scene.url) as proxy, scene.working(url=proxy.url) as started:
+        await eventually(lambda: started.worker.running)
+        proxy.drop_request(scripts.BEAT.sha.encode(), times=4)
+        stats = await scene.ended(queue, 1)
+        assert proxy.faults == 4
+
+    assert not cancelled
+    assert (stats.completed, started.worker.metrics.leases_lost) == (1, 0)
+
+
+async def test_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_away(
+    scene: Scene, registry: Registry
+) -> None:
+    ends: list[tuple[str, float]] = []
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        if ctx.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ends.append(("stopped", time.monotonic()))
+        ends.append(("run again", time.monotonic()))
+
+    queue = scene.queue()
+    await queue.enqueue(handler.job())
+    async with fault_proxy(scene.url) as proxy, scene.working(url=proxy.url) as cut_off:
+        await eventually(lambda: cut_off.worker.running)
+        async with scene.working():
+            proxy.refusing = True
+            proxy.cut()
+            await scene.ended(queue, 1)
+            await eventually(lambda: cut_off.worker.metrics.leases_lost == 1)
+        proxy.refusing = False
+
+    assert [what for what, _ in ends] == ["stopped", "run again"]
+
+
+async def test_a_handler_that_blocks_the_event_loop_for_three_leases_runs_once(
+    scene: Scene, registry: Registry
+) -> None:
+    ran: list[int] = []
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        ran.append(ctx.attempt)
+        time.sleep(1.5)  # noqa: ASYNC251 - the block is what is tested
+
+    reaping = threading.Event()
+
+    async def reap() -> None:
+        other = Scene(scene.url, scene.namespace, lease=seconds(0.5), registry=registry)
+        queue = other.queue()
+        try:
+            while not reaping.wait(0.05):
+                await queue.parts.broker.reap("default")
+        finally:
+            await queue.close()
+
+    # Reapers in a loop of their own: the one under test is blocked.
+    thread = threading.Thread(target=lambda: asyncio.run(reap()))
+    thread.start()
+    queue = scene.queue()
+    try:
+        await queue.enqueue(handler.job())
+        async with scene.working(lease=seconds(0.5)) as started:
+            stats = await scene.ended(queue, 1)
+    finally:
+        reaping.set()
+        thread.join()
+
+    assert ran == [1]
+    assert (stats.completed, started.worker.metrics.leases_lost) == (1, 0)
+
+
+async def test_a_redis_that_is_killed_and_comes_back_soon_costs_no_run(
+    own_server: RedisServer, own_scene: Scene, registry: Registry
+) -> None:
+    """The living renew before anyone is judged: no storm of second runs."""
+    runs: Counter[int] = Counter()
+
+    @own_scene.registry.task("long")
+    async def long(n: int) -> None:
+        runs[n] += 1
+        await asyncio.sleep(2.0)
+
+    queue = own_scene.queue(lease=seconds(1.5))
+    await queue.enqueue_many([long.job(n) for n in range(100)])
+    async with own_scene.working(lease=seconds(1.5), concurrency=50), own_scene.working(
+        lease=seconds(1.5), concurrency=50
+    ):
+        await eventually(lambda: len(runs) == 100)
+        own_server.kill()
+        await asyncio.sleep(0.8)  # more than half a lease: reapers have missed their ticks
+        own_server.restart()
+        stats = await own_scene.ended(queue, 100, within_s=15)
+
+    assert stats.completed == 100
+    assert set(runs.values()) == {1}
+
+
+async def test_a_redis_that_is_away_for_longer_than_a_lease_costs_time_and_no_job(
+    own_server: RedisServer, own_scene: Scene
+) -> None:
+    runs: Counter[int] = Counter()
+    ends: Counter[int] = Counter()
+
+    @own_scene.registry.task("t")
+    async def handler(n: int) -> None:
+        runs[n] += 1
+        await asyncio.sleep(0.3)
+        ends[n] += 1
+
+    lease = seconds(0.5)
+    queue = own_scene.queue(lease=lease)
+    await queue.enqueue_many([handler.job(n) for n in range(60)])
+    async with own_scene.working(lease=lease, concurrency=10) as started:
+        await eventually(lambda: len(ends) >= 10)
+        first = started.name
+        own_server.kill()
+        await eventually(lambda: started.worker.metrics.leases_lost == 1)
+        own_server.restart()
+        stats = await own_scene.ended(queue, 60, within_s=20)
+
+        assert started.name != first
+
+    assert stats.completed == 60
+    assert set(ends) == set(range(60))
+
+
+async def test_a_redis_that_stands_still_costs_no_job(own_server: RedisServer, own_scene: Scene) -> None:
+    ends: Counter[int] = Counter()
+
+    @own_scene.registry.task("t")
+    async def handler(n: int) -> None:
+        await asyncio.sleep(0.1)
+        ends[n] += 1
+
+    queue = own_scene.queue()
+    await queue.enqueue_many([handler.job(n) for n in range(100)])
+    async with own_scene.working(concurrency=10) as started:
+        await eventually(lambda: len(ends) >= 10)
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            await eventually(lambda: started.worker.metrics.leases_lost)
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        stats = await own_scene.ended(queue, 100, within_s=20)
+
+    assert stats.completed == 100
+    assert set(ends) == set(range(100))
+
+
+async def test_a_flush_ends_what_was_and_work_goes_on_without_spinning(
+    own_server: RedisServer, own_scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[int] = []
+    go_on = asyncio.Event()
+
+    @own_scene.registry.task("t")
+    async def handler(n: int) -> None:
+        ran.append(n)
+        if n == 0:
+            await go_on.wait()
+
+    queue = own_scene.queue()
+    broker = queue.parts.redis
+    assert broker is not None
+    async with own_scene.working() as started:
+        await queue.enqueue(handler.job(0))
+        await eventually(lambda: ran)
+        before = _commands(await broker.call(["INFO", "stats"]))
+        await broker.call(["FLUSHALL"])
+        go_on.set()
+        await eventually(lambda: started.worker.metrics.leases_lost >= 1)
+        await queue.enqueue(handler.job(1))
+        await eventually(lambda: 1 in ran)
+        await own_scene.ended(queue, 1)
+        after = _commands(await broker.call(["INFO", "stats"]))
+
+    assert started.worker.metrics.leases_lost <= 3
+    assert after - before < 2_000  # a loop without a pause makes tens of thousands
+
+
+def _commands(info: bytes) -> int:
+    (line,) = [each for each in info.decode().splitlines() if each.startswith("total_commands_processed:")]
+    return int(line.partition(":")[2])
+
+
+async def test_a_reply_to_a_fetch_that_is_lost_costs_no_job(scene: Scene, registry: Registry) -> None:
+    ran: Counter[int] = Counter()
+
+    @registry.task("t")
+    async def handler(n: int) -> None:
+        ran[n] += 1
+        await asyncio.sleep(0.001)
+
+    queue = scene.queue()
+    await queue.enqueue_many([handler.job(n) for n in range(300)])
+    async with fault_proxy(scene.url) as proxy:
+        proxy.drop_reply(scripts.FETCH.sha.encode(), after=2, times=2)
+        proxy.drop_reply(scripts.SETTLE.sha.encode(), after=1, times=2)
+        async with scene.working(url=proxy.url) as started:
+            stats = await scene.ended(queue, 300)
+            assert proxy.faults >= 2
+
+    assert stats.completed == 300
+    assert set(ran.values()) == {1}
+    assert started.worker.metrics.leases_lost == 0

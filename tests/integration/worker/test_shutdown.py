@@ -1,0 +1,199 @@
+"""Ends in order: what runs is finished or given back, and nothing waits for a lease to run out."""
+
+import asyncio
+import signal
+import threading
+import time
+from collections import Counter
+
+from jobqueue.context import JobContext
+from jobqueue.registry import Registry
+from testutil.eventually import eventually
+from tests.integration.worker.scene import Scene, seconds
+
+LONG_LEASE = seconds(30)
+
+
+async def test_what_does_not_finish_is_given_back_and_no_attempt_is_counted(scene: Scene, registry: Registry) -> None:
+    attempts: list[int] = []
+    last = False
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        attempts.append(ctx.attempt)
+        if not last:
+            await asyncio.Event().wait()
+
+    queue = scene.queue(lease=LONG_LEASE)
+    await queue.enqueue_many([handler.job() for _ in range(5)])
+    began = time.monotonic()
+    async with scene.working(lease=LONG_LEASE, concurrency=3, shutdown_timeout=seconds(0.1)) as started:
+        await eventually(lambda: len(attempts) == 3)
+        await started.stop()
+    stats = await queue.stats("default")
+    assert (stats.depth, stats.running, stats.workers) == (5, 0, 0)
+
+    last = True
+    async with scene.working(lease=LONG_LEASE):
+        await scene.ended(queue, 5)
+
+    assert set(attempts) == {1}
+    assert time.monotonic() - began < 15
+
+
+async def test_what_finishes_within_the_grace_is_settled(scene: Scene, registry: Registry) -> None:
+    go_on = asyncio.Event()
+
+    @registry.task("t")
+    async def handler() -> None:
+        await go_on.wait()
+
+    queue = scene.queue()
+    await queue.enqueue_many([handler.job() for _ in range(20)])
+    async with scene.working(concurrency=4) as started:
+        await eventually(lambda: started.worker.running == 4)
+        started.worker.stop()
+        go_on.set()
+        await asyncio.wait_for(started.work, 10)
+
+    stats = await queue.stats("default")
+    assert (stats.completed, stats.depth, stats.running) == (4, 16, 0)
+
+
+async def test_a_hurried_worker_waits_for_nothing(scene: Scene, registry: Registry) -> None:
+    @registry.task("t")
+    async def handler() -> None:
+        await asyncio.Event().wait()
+
+    queue = scene.queue()
+    await queue.enqueue(handler.job())
+    async with scene.working(shutdown_timeout=seconds(60)) as started:
+        await eventually(lambda: started.worker.running)
+        started.worker.stop()
+        await asyncio.sleep(0)
+        started.worker.hurry()
+        await asyncio.wait_for(started.work, 10)
+
+    stats = await queue.stats("default")
+    assert (stats.depth, stats.running) == (1, 0)
+
+
+async def test_stopping_at_any_moment_of_a_busy_worker_loses_and_doubles_nothing(
+    scene: Scene, registry: Registry
+) -> None:
+    ran: Counter[int] = Counter()
+
+    @registry.task("t")
+    async def handler(n: int) -> None:
+        await asyncio.sleep(0)
+        ran[n] += 1
+
+    queue = scene.queue(lease=LONG_LEASE)
+    await queue.enqueue_many([handler.job(n).replace(priority=n % 10) for n in range(3000)])
+    for stop_at in (1, 40, 200, 777, 1500, 2400):
+        async with scene.working(lease=LONG_LEASE, concurrency=10) as started:
+            await eventually(lambda at=stop_at: len(ran) >= at, poll_s=0.001)  # type: ignore[misc]
+            await started.stop()
+        stats = await queue.stats("default")
+        assert (stats.running, stats.workers, stats.completed) == (0, 0, len(ran))
+    async with scene.working(lease=LONG_LEASE, concurrency=10):
+        await scene.ended(queue, 3000)
+
+    assert set(ran.values()) == {1}
+    assert len(ran) == 3000
+
+
+async def test_a_worker_that_is_cancelled_by_its_own_loop_shuts_down_in_order(
+    scene: Scene, registry: Registry
+) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    @registry.task("quick")
+    async def quick() -> None:
+        await asyncio.sleep(0.2)
+
+    @registry.task("endless")
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    queue = scene.queue(lease=LONG_LEASE)
+    await queue.enqueue_many([quick.job(), endless.job()])
+    started = scene.start(lease=LONG_LEASE, shutdown_timeout=seconds(0.6))
+    await eventually(lambda: started.worker.running == 2)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+    started.work.cancel()
+    await asyncio.wait([started.work], timeout=10)
+
+    assert started.work.cancelled()
+    stats = await queue.stats("default")
+    assert (stats.completed, stats.depth, stats.running, stats.workers) == (1, 1, 0, 0)
+    async with scene.working(lease=LONG_LEASE):
+        await queue.purge("default")
+
+
+async def test_a_worker_that_is_cancelled_twice_hurries(scene: Scene, registry: Registry) -> None:
+    @registry.task("endless")
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    queue = scene.queue(lease=LONG_LEASE)
+    await queue.enqueue(endless.job())
+    started = scene.start(lease=LONG_LEASE, shutdown_timeout=seconds(60))
+    await eventually(lambda: started.worker.running)
+
+    started.work.cancel()
+    await asyncio.sleep(0)
+    started.work.cancel()
+    await asyncio.wait([started.work], timeout=10)
+
+    assert started.work.cancelled()
+    assert (await queue.stats("default")).depth == 1
+
+
+async def test_a_worker_that_is_stopped_while_a_suspect_waits_gives_it_back_unblamed(
+    scene: Scene, registry: Registry
+) -> None:
+    go_on = asyncio.Event()
+
+    @registry.task("t")
+    async def handler() -> None:
+        await go_on.wait()
+
+    queue = scene.queue(max_crashes=2)
+    broker = queue.parts.broker
+    await queue.enqueue(handler.job())
+    doomed = await broker.join(["default"])
+    await eventually(lambda: doomed.fetch(1))
+    await doomed.leave()
+    await doomed.close()
+
+    async def reaped() -> bool:
+        await broker.reap("default")
+        return (await queue.stats("default")).depth == 1
+
+    await eventually(reaped)
+    await queue.enqueue(handler.job(), priority="critical")
+    async with scene.working(max_crashes=2) as started:
+        await eventually(lambda: _alone(started))
+        await started.stop_with(go_on)
+    stats = await queue.stats("default")
+    assert (stats.running, stats.workers, stats.died) == (0, 0, 0)
+    async with scene.working(max_crashes=2):
+        await scene.ended(queue, 2)
+
+
+def _alone(started: object) -> bool:
+    return bool(started.worker._pool._incarnation._alone)  # type: ignore[attr-defined]
+
+
+async def test_threads_end_with_their_worker(scene: Scene, registry: Registry) -> None:
+    @registry.task("t")
+    def handler() -> None: ...
+
+    queue = scene.queue()
+    await queue.enqueue_many([handler.job() for _ in range(20)])
+    async with scene.working():
+        await scene.ended(queue, 20)
+
+    await eventually(lambda: not [each for each in threading.enumerate() if each.name.startswith("jobqueue")])
