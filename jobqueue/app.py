@@ -30,6 +30,8 @@ _log = structlog.get_logger("jobqueue.app")
 
 _LONGEST_DELAY = timedelta(days=3650)
 _POLL_S = 0.1
+# A scheduler ships what a worker has settled about once a second.
+_HISTORY_FOLLOWS_S = 5.0
 
 
 class JobQueue:
@@ -250,10 +252,15 @@ class JobQueue:
             TimeoutError: it has not ended within *timeout*.
         """
         async with asyncio.timeout(timeout.total_seconds()):
+            unknown_since: float | None = None
             while True:
                 status = await self.get(job_id, queue=queue)
-                if status is None or status.ended:
+                if status is not None and status.ended:
                     return status
+                now = self.parts.clock.monotonic()
+                unknown_since = now if status is not None or unknown_since is None else unknown_since
+                if status is None and (self.parts.executions is None or now - unknown_since > _HISTORY_FOLLOWS_S):
+                    return None
                 await asyncio.sleep(_POLL_S)
 
     async def cancel(self, job_id: str, *, queue: str | None = None) -> JobState | None:
@@ -465,6 +472,7 @@ def _with_result(status: JobStatus | None, job_id: str, queue: str, kept: bytes)
             state=_STATES[ended["outcome"]],
             attempt=0,
         )
+    status.state = _STATES[ended["outcome"]]
     if status.state is JobState.COMPLETED:
         status.result = ended["result"]
     elif ended["error"]:

@@ -92,7 +92,6 @@ class Task(Generic[P, R]):
             queue=options.queue,
             priority=options.priority,
             result_ttl=options.result_ttl,
-            max_retries=options.max_retries,
         )
 
     def check(self, payload_json: bytes) -> None:
@@ -150,7 +149,7 @@ class Registry:
             queue: where its jobs go unless they say otherwise.
             priority: critical, high, medium, low, or 0 to 9.
             retry: a `RetryPolicy`, or a function of (failures, error) that returns the delay or None.
-            max_retries: written into its jobs; overrides the policy's number.
+            max_retries: overrides the policy's number; a job's own overrides both.
             timeout: longest run of one attempt.
             result_ttl: keep the returned value in Redis for so long.
 

@@ -5,6 +5,7 @@ off: they repeat writes. A `Line` carries one exchange at a time and reconnects 
 """
 
 import asyncio
+import math
 import random
 import socket
 import time
@@ -79,7 +80,11 @@ class Dialer:
             raise ConfigError(f"REDIS_URL {self.url!r}: {error}") from error
 
     def line(self) -> "Line":
-        return Line(self._pool.make_connection(), self)  # type: ignore[no-untyped-call]
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        # A `Line` bounds whole exchanges itself. redis-py would send with `asyncio.wait_for`, which costs a task
+        # a command, and before Python 3.12 may swallow a cancellation: its loop would then go on for ever.
+        connection.socket_timeout = None
+        return Line(connection, self)
 
     def blocking_line(self, timeout_s: float) -> "BlockingLine":
         timeout_s = min(timeout_s, self.timeout_s)
@@ -139,19 +144,19 @@ class Line:
 
     async def _exchange(self, commands: Sequence[Command], timeout_s: float | None) -> list[Any]:
         connection = self._connection
-        sent, cancelled_before = False, _cancellations()
+        sent = False
         try:
-            if _hung_up(connection):
-                await connection.disconnect(nowait=True)
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]
-            packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
-            sent = True
-            await connection.send_packed_command(packed, check_health=False)
-            if _cancellations() > cancelled_before:
-                # redis-py sends with `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation.
-                raise asyncio.CancelledError
-            replies = [await self._read(timeout_s) for _ in commands]
+            async with asyncio.timeout(self._dialer.timeout_s if timeout_s is None else timeout_s):
+                if _hung_up(connection):
+                    await connection.disconnect(nowait=True)
+                if not connection.is_connected:
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                packed = (
+                    connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
+                )
+                sent = True
+                await connection.send_packed_command(packed, check_health=False)
+                replies = [await self._read() for _ in commands]
             if any(isinstance(reply, _ELSEWHERE) for reply in replies):
                 await connection.disconnect(nowait=True)
             return replies
@@ -163,20 +168,14 @@ class Line:
             await connection.disconnect(nowait=True)
             raise
 
-    async def _read(self, timeout_s: float | None) -> Any:
+    async def _read(self) -> Any:
         try:
-            return await self._connection.read_response(timeout=timeout_s, disconnect_on_error=False)
+            return await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
         except ResponseError as refusal:
             return refusal
 
     async def close(self) -> None:
         await self._connection.disconnect()
-
-
-def _cancellations() -> int:
-    """How often the running task has been asked to stop."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
 
 
 def _hung_up(connection: AbstractConnection) -> bool:

@@ -167,7 +167,7 @@ class Execution:
             error,
             failures=run.delivery.failures,
             policy=run.task.options.retry,
-            max_retries=run.envelope.max_retries,
+            max_retries=run.task.options.max_retries if run.envelope.max_retries is None else run.envelope.max_retries,
             rng=self._rng,
         )
 

@@ -233,12 +233,12 @@ def test_a_wrong_option_is_refused_at_registration(
 
 
 def test_a_job_carries_the_options_of_its_task(registry: Registry) -> None:
-    @registry.task("t", queue="mail", priority=9, max_retries=1, result_ttl=timedelta(hours=1))
+    @registry.task("t", queue="mail", priority=9, result_ttl=timedelta(hours=1))
     def handler() -> None: ...
 
     job = handler.job()
 
-    assert (job.type, job.queue, job.priority, job.max_retries) == ("t", "mail", Priority.CRITICAL, 1)
+    assert (job.type, job.queue, job.priority) == ("t", "mail", Priority.CRITICAL)
     assert job.result_ttl == timedelta(hours=1)
     assert job.timeout is None
 

@@ -26,7 +26,8 @@ class MemoryConsumer:
             await asyncio.sleep(0)  # as with a server, the loop turns meanwhile
             return taken
         try:
-            await asyncio.wait_for(self._store.arrived.wait(), self._store.block_s)
+            async with asyncio.timeout(self._store.block_s):
+                await self._store.arrived.wait()
         except TimeoutError:
             return []
         return self._take(want, skip)

@@ -147,9 +147,7 @@ async def test_some_lost_beats_lose_nothing(scene: Scene, registry: Registry) ->
     assert (stats.completed, started.worker.metrics.leases_lost) == (1, 0)
 
 
-async def test_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_away(
-    scene: Scene, registry: Registry
-) -> None:
+async def test_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_away(scene: Scene, registry: Registry) -> None:
     ends: list[tuple[str, float]] = []
 
     @registry.task("t")
@@ -225,8 +223,9 @@ async def test_a_redis_that_is_killed_and_comes_back_soon_costs_no_run(
 
     queue = own_scene.queue(lease=seconds(1.5))
     await queue.enqueue_many([long.job(n) for n in range(100)])
-    async with own_scene.working(lease=seconds(1.5), concurrency=50), own_scene.working(
-        lease=seconds(1.5), concurrency=50
+    async with (
+        own_scene.working(lease=seconds(1.5), concurrency=50),
+        own_scene.working(lease=seconds(1.5), concurrency=50),
     ):
         await eventually(lambda: len(runs) == 100)
         own_server.kill()

@@ -103,9 +103,7 @@ async def test_stopping_at_any_moment_of_a_busy_worker_loses_and_doubles_nothing
     assert len(ran) == 3000
 
 
-async def test_a_worker_that_is_cancelled_by_its_own_loop_shuts_down_in_order(
-    scene: Scene, registry: Registry
-) -> None:
+async def test_a_worker_that_is_cancelled_by_its_own_loop_shuts_down_in_order(scene: Scene, registry: Registry) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     @registry.task("quick")
@@ -175,6 +173,7 @@ async def test_a_worker_that_is_stopped_while_a_suspect_waits_gives_it_back_unbl
     await eventually(reaped)
     await queue.enqueue(handler.job(), priority="critical")
     async with scene.working(max_crashes=2) as started:
+        await started.joined()
         await eventually(lambda: _alone(started))
         await started.stop_with(go_on)
     stats = await queue.stats("default")
