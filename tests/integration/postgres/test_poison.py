@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -85,7 +86,7 @@ async def test_absurd_times_end_up_today(
     await ship(archive, executions=[execution(1, **changes)])
 
     age = await sql.fetchval("SELECT now() - finished_at FROM jobqueue.executions")
-    assert abs(age.total_seconds()) < 60
+    assert abs(age) < timedelta(days=1)
 
 
 async def test_an_end_without_a_run_is_filed_under_now(archive: PostgresArchive, sql: asyncpg.Connection) -> None:

@@ -8,8 +8,8 @@ from jobqueue.context import JobContext
 from jobqueue.job import PRIORITIES
 from jobqueue.registry import Registry
 from jobqueue.retry import RetryPolicy
-from testutil.eventually import eventually
 from tests.integration.worker.scene import Scene, seconds
+from testutil.eventually import eventually
 
 
 async def test_two_workers_serve_queues_and_priorities_strictly_in_order(scene: Scene, registry: Registry) -> None:

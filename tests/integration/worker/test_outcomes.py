@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,8 @@ from jobqueue.job import Job, JobState, new_id
 from jobqueue.registry import Registry
 from jobqueue.repository.base import LetterFilter
 from jobqueue.retry import RetryPolicy
-from testutil.eventually import eventually
 from tests.integration.worker.scene import Scene, seconds
+from testutil.eventually import eventually
 
 QUICKLY = RetryPolicy(base=timedelta(milliseconds=20), jitter="none", max_retries=2)
 
@@ -124,10 +125,8 @@ async def test_a_handler_that_ignores_its_cancellation_loses_its_slot_and_its_sa
     @registry.task("stubborn", timeout=timedelta(milliseconds=50), max_retries=0)
     async def stubborn() -> None:
         while not let_go.is_set():
-            try:
+            with suppress(asyncio.CancelledError):
                 await let_go.wait()
-            except asyncio.CancelledError:
-                pass
 
     @registry.task("other")
     async def other() -> None: ...

@@ -15,9 +15,9 @@ from jobqueue.context import JobContext
 from jobqueue.embedded import RedisServer
 from jobqueue.registry import Registry
 from jobqueue.repository.base import LetterFilter
+from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 from testutil.proxy import fault_proxy
-from tests.integration.worker.scene import Scene, seconds
 
 
 async def die_with_a_job(queue: JobQueue) -> None:

@@ -8,8 +8,8 @@ from collections import Counter
 
 from jobqueue.context import JobContext
 from jobqueue.registry import Registry
-from testutil.eventually import eventually
 from tests.integration.worker.scene import Scene, seconds
+from testutil.eventually import eventually
 
 LONG_LEASE = seconds(30)
 

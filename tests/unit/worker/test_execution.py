@@ -2,6 +2,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -27,8 +28,8 @@ from jobqueue.outcome import (
 from jobqueue.registry import Registry
 from jobqueue.retry import RetryPolicy
 from jobqueue.worker.execution import Execution, Run, Stop
-from testutil.eventually import eventually
 from tests.unit.worker.scene import delivery
+from testutil.eventually import eventually
 
 NOW_MS = 1_000_000
 
@@ -257,10 +258,8 @@ async def test_a_handler_that_swallows_its_cancellation_has_completed_unless_its
     bench: Bench, stop: Stop
 ) -> None:
     async def handler() -> None:
-        try:
+        with suppress(asyncio.CancelledError):
             await until_cancelled()
-        except asyncio.CancelledError:
-            pass
 
     bench.task(handler)
     run, attempt = bench.start()

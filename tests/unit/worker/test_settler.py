@@ -9,8 +9,8 @@ from jobqueue.broker.base import Consumer, Settlement
 from jobqueue.errors import BrokerUnavailable, LeaseLost
 from jobqueue.worker import settler as settler_module
 from jobqueue.worker.settler import Settler
-from testutil.eventually import eventually
 from tests.unit.worker.scene import numbers, settlement
+from testutil.eventually import eventually
 
 
 class FakeConsumer:
