@@ -14,14 +14,15 @@ from jobqueue.bootstrap import Parts, wire
 from jobqueue.broker.base import Enqueued, EnqueueResult, Found, QueueStats, Settlement, Submission, WorkerInfo
 from jobqueue.clock import from_ms
 from jobqueue.config import Settings
-from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob, JobQueueError
-from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key
+from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob, JobQueueError, RepositoryUnavailable
+from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key, decode_envelope
 from jobqueue.middleware.base import Middleware
 from jobqueue.middleware.metrics import Metrics
 from jobqueue.outcome import Retrying, Snoozed
 from jobqueue.registry import Registry
 from jobqueue.repository.base import DeadLetters, Executions
 from jobqueue.scheduler.scheduler import Scheduler
+from jobqueue.scheduler.ship import ship_queue
 from jobqueue.status import JobHandle, JobStatus
 from jobqueue.worker.incarnation import Limits
 from jobqueue.worker.pool import Pool
@@ -30,7 +31,7 @@ _log = structlog.get_logger("jobqueue.app")
 
 _LONGEST_DELAY = timedelta(days=3650)
 _POLL_S = 0.1
-# A scheduler ships what a worker has settled about once a second.
+# Another process may be shipping the last of it at this moment.
 _HISTORY_FOLLOWS_S = 5.0
 
 
@@ -200,12 +201,26 @@ class JobQueue:
         return await self._ended(job_id, queues)
 
     async def _ended(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
-        status = await self._from_history(job_id) or await self._from_dead_letters(job_id)
-        for name in queues:
-            kept = await self.parts.broker.result(name, job_id)
-            if kept is not None:
-                return _with_result(status, job_id, name, kept)
+        kept = [(name, await self.parts.broker.result(name, job_id)) for name in queues]
+        try:
+            status = await self._recorded(job_id, queues)
+        except RepositoryUnavailable:
+            if not any(result for _, result in kept):
+                raise
+            status = None
+        for name, result in kept:
+            if result is not None:
+                return _with_result(status, job_id, name, result)
         return status
+
+    async def _recorded(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
+        """From the history, once what still waits to be shipped has been, or from the dead letters."""
+        status = await self._from_history(job_id)
+        if self.parts.shipping is not None:
+            for name in queues if status is None else [status.queue]:
+                await ship_queue(self.parts.broker.journal, self.parts.shipping.archive, name)
+            status = await self._from_history(job_id)
+        return status or await self._from_dead_letters(job_id)
 
     async def _from_history(self, job_id: str) -> JobStatus | None:
         if self.parts.executions is None:
@@ -241,7 +256,12 @@ class JobQueue:
             attempt=letter.attempts,
             worker=letter.worker,
             last_error=letter.error_class,
+            payload=_payload_of(letter.body),
         )
+
+    def scheduler(self) -> Scheduler:
+        """A scheduler for every queue of this namespace: `await queue.scheduler().run()`, until cancelled."""
+        return self.parts.scheduler()
 
     async def wait(self, job_id: str, *, timeout: timedelta, queue: str | None = None) -> JobStatus | None:
         """Wait until a job has ended; None when nothing is known of it any more.
@@ -254,7 +274,12 @@ class JobQueue:
         async with asyncio.timeout(timeout.total_seconds()):
             unknown_since: float | None = None
             while True:
-                status = await self.get(job_id, queue=queue)
+                try:
+                    status = await self.get(job_id, queue=queue)
+                except RepositoryUnavailable:
+                    # It may be back before the time is up.
+                    await asyncio.sleep(_POLL_S)
+                    continue
                 if status is not None and status.ended:
                     return status
                 now = self.parts.clock.monotonic()
@@ -459,6 +484,13 @@ def _live(job_id: str, found: Found) -> JobStatus:
         progress=msgspec.json.decode(found.progress) if found.progress else None,
         cancel_requested=found.cancel_requested,
     )
+
+
+def _payload_of(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(decode_envelope(body).payload)
+    except (InvalidJob, msgspec.MsgspecError):
+        return None
 
 
 def _with_result(status: JobStatus | None, job_id: str, queue: str, kept: bytes) -> JobStatus:

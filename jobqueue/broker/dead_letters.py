@@ -62,7 +62,12 @@ class RedisDeadLetters:
         return letters[0]
 
     async def requeue(self, job_id: str) -> bool:
-        letter = (await self.get(job_id)).letter
+        try:
+            letter = (await self.get(job_id)).letter
+        except DeadLetterNotFound:
+            if await self._is_live(job_id):
+                return False
+            raise
         command = scripts.REQUEUE.command(self._broker.keys(letter.queue), letter=letter.entry_id)
         answer: list[Any] = await self._broker.call(command)
         if answer[0] == 2:
@@ -71,6 +76,12 @@ class RedisDeadLetters:
                 f"unique key {letter.unique_key!r}; cancel that one, or try again when it has ended"
             )
         return bool(answer[0] == 1)
+
+    async def _is_live(self, job_id: str) -> bool:
+        try:
+            return any([await self._broker.locate(queue, job_id) for queue in await self._broker.queues()])
+        except InvalidJob:
+            return False
 
     async def delete(self, job_id: str) -> bool:
         try:

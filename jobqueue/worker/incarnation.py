@@ -18,7 +18,7 @@ from jobqueue.broker.base import Beat, Consumer, Delivery, Settlement
 from jobqueue.clock import Clock
 from jobqueue.errors import BrokerError, LeaseLost
 from jobqueue.middleware.metrics import Metrics
-from jobqueue.outcome import RELEASED, Completed, Crashed, Dead, Outcome, Retrying
+from jobqueue.outcome import RELEASED, Completed, Crashed, Dead, Failure, Outcome, Retrying, Snoozed
 from jobqueue.worker.buffer import Buffer
 from jobqueue.worker.execution import Execution, Run, Stop
 from jobqueue.worker.lease import LeaseKeeper
@@ -30,6 +30,7 @@ _log = structlog.get_logger("jobqueue.worker")
 _READ_AHEAD_S = 0.008
 _MOST_READ_AHEAD = 400
 _WATCH_S = 0.05
+_LOGGED_CHARS = 200
 _BURST_LOOK_S = 0.1
 _MOST_UNSETTLED = 2_000
 _HURRIED_S = 0.5
@@ -485,10 +486,18 @@ def _log_outcome(settlement: Settlement) -> None:
     facts = {"job_id": delivery.job_id, "type": settlement.type, "queue": delivery.queue, "attempt": delivery.attempt}
     match outcome:
         case Retrying(delay_ms=delay_ms, failure=failure):
-            _log.warning("job.retrying", **facts, delay_ms=delay_ms, error=failure.error_class)
+            _log.warning("job.retrying", **facts, delay_ms=delay_ms, error=_in_short(failure))
         case Dead(reason=reason, failure=failure):
-            _log.error("job.dead", **facts, reason=reason.value, error=failure.error_class)
+            _log.error("job.dead", **facts, reason=reason.value, error=_in_short(failure))
         case Crashed():
             _log.error("job.crashed", **facts)
+        case Snoozed(deferral=True, delay_ms=delay_ms, reason=why):
+            _log.warning("task.unknown", **facts, times=delivery.deferrals + 1, delay_ms=delay_ms, error=why)
         case _:
             _log.debug("job.settled", **facts, outcome=type(outcome).__name__.lower())
+
+
+def _in_short(failure: Failure) -> str:
+    """An error on one line; the whole of it, with its traceback, is in the history."""
+    message = " ".join(failure.message.split())
+    return f"{failure.error_class}: {message[:_LOGGED_CHARS]}" if message else failure.error_class
