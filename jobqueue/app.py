@@ -159,7 +159,7 @@ class JobQueue:
             delay=_check_delay(delay, run_at),
             run_at_ms=_check_run_at(run_at),
             idempotency_key=check_key("idempotency_key", idempotency_key),
-            idempotency_ttl=idempotency_ttl,
+            idempotency_ttl=_check_ttl(idempotency_ttl),
         )
         (result,) = await self.parts.broker.enqueue([submission])
         if result.status is Enqueued.CONFLICT:
@@ -534,6 +534,14 @@ def _check_delay(delay: object, run_at: object) -> timedelta | None:
     return delay
 
 
+def _check_ttl(ttl: object) -> timedelta:
+    if not isinstance(ttl, timedelta):
+        raise TypeError(f"idempotency_ttl must be a timedelta such as timedelta(hours=24), got {ttl!r}")
+    if not timedelta(milliseconds=1) <= ttl <= _LONGEST_DELAY:
+        raise InvalidJob(f"idempotency_ttl must be from 1 ms to {_LONGEST_DELAY.days} days, got {ttl}")
+    return ttl
+
+
 def _check_run_at(run_at: object) -> int | None:
     if run_at is None:
         return None
@@ -541,5 +549,5 @@ def _check_run_at(run_at: object) -> int | None:
         raise TypeError(f"run_at must be an aware datetime such as datetime.now(UTC), got {run_at!r}")
     ms = int(run_at.timestamp() * 1000)
     if ms < 0 or run_at.year > 9000:
-        raise InvalidJob(f"run_at must be a date from 1970 on, got {run_at}")
+        raise InvalidJob(f"run_at must be a date from 1970 to 9000, got {run_at}")
     return ms

@@ -34,6 +34,7 @@ MAX_HEADERS_BYTES: Final = 8 * 1024
 MAX_KEY_CHARS: Final = 200
 MAX_DURATION: Final = timedelta(days=3650)
 
+_LONG_NUMBER = re.compile(rb"[0-9]{300}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _ALL_BUT_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\[\]{}"]+')
 _LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that a datetime can say
@@ -434,12 +435,21 @@ def check_payload(type: str, encoded: bytes, payload: object, *, limit: int = MA
             f"payload of {type!r} is {len(encoded)} bytes; the limit is {limit}: "
             f"store the data elsewhere and pass a reference"
         )
+    if _LONG_NUMBER.search(encoded):
+        _refuse_unreadable_number(type, encoded)
     # Both walks are skipped for nearly every job: 64 levels need 64 brackets, and msgspec writes NaN as null.
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH and _depth(encoded) > MAX_DEPTH:
         raise InvalidJob(f"payload of {type!r} is nested deeper than {MAX_DEPTH} levels")
     if b"null" in encoded and _has_nan(payload):
         raise InvalidJob(f"payload of {type!r} holds NaN or an infinity, which JSON cannot say; pass None or text")
     return encoded
+
+
+def _refuse_unreadable_number(type: str, encoded: bytes) -> None:
+    try:
+        msgspec.json.decode(encoded)
+    except msgspec.MsgspecError as error:
+        raise InvalidJob(f"payload of {type!r} holds a number too large to be read back; pass it as text") from error
 
 
 def _encode_foreign(value: Any) -> Any:

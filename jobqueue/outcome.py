@@ -188,14 +188,14 @@ def _reason(error: BaseException) -> str:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:
+    except BaseException as broken:
         return f"(its message cannot be shown: {type(broken).__name__})"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error, limit=-30))
-    except Exception as broken:
+    except BaseException as broken:
         return f"(its traceback cannot be shown: {type(broken).__name__})"
 
 

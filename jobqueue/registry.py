@@ -364,8 +364,8 @@ def _run_in_thread(task: Task[..., Any], threads: Executor) -> CallNext:
     async def run(ctx: JobContext) -> object:
         arguments = bind(ctx, ctx.payload_json)
         ctx.arm()
-        call_in_context = functools.partial(copy_context().run, call, arguments)
-        running: asyncio.Future[object] = asyncio.get_running_loop().run_in_executor(threads, call_in_context)
+        context = copy_context()
+        running = asyncio.get_running_loop().run_in_executor(threads, lambda: context.run(call, arguments))
         value = await _uninterrupted(running)
         # A plain function around a coroutine function, such as a decorator makes, returns what is to be awaited.
         return await value if inspect.isawaitable(value) else value

@@ -76,7 +76,8 @@ class Dialer:
         self._url, self._options = url, options
         try:
             self._pool = ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), **options)
-        except ValueError as error:
+            self.line()
+        except (ValueError, TypeError) as error:
             raise ConfigError(f"REDIS_URL {self.url!r}: {error}") from error
 
     def line(self) -> "Line":
@@ -133,7 +134,8 @@ class Line:
 
         A script that the server does not know did not run: it is loaded and called again.
         """
-        async with self._turn:
+        await self._take_turn()
+        try:
             replies = await self._exchange(commands, timeout_s)
             missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if missing:
@@ -141,6 +143,16 @@ class Line:
                 for n, reply in zip(missing, again, strict=True):
                     replies[n] = reply
             return replies
+        finally:
+            self._turn.release()
+
+    async def _take_turn(self) -> None:
+        """Wait for those who came before, but not for all their timeouts."""
+        try:
+            async with asyncio.timeout(self._dialer.timeout_s):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"Redis at {self._dialer.url} does not answer; others wait for it too") from error
 
     async def _exchange(self, commands: Sequence[Command], timeout_s: float | None) -> list[Any]:
         connection = self._connection

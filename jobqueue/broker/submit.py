@@ -24,6 +24,7 @@ MAX_BATCH_BYTES = 1024 * 1024
 PROTOCOL_VERSION = 1
 # Longer than any outage that a producer waits out; one small key per producer and queue.
 _REMEMBER_MS = 3_600_000
+_UNDECLARED = b"UNDECLARED"
 
 
 @dataclass(slots=True)
@@ -74,6 +75,9 @@ class Submitter:
     async def _flush(self) -> None:
         while self._waiting:
             batch = self._take()
+            if batch[0].deadline_s < time.monotonic():
+                _fail(batch, BrokerUnavailable("Redis did not answer those who came before in time"))
+                continue
             try:
                 await self._send(batch)
             except Exception as error:
@@ -100,6 +104,10 @@ class Submitter:
         if not self._declared:
             await self._make_queue(deadline_s)
         answer: bytes = await persist(lambda: self._line.call(command), deadline_s=deadline_s)
+        if answer == _UNDECLARED:
+            # The data was flushed under us. Nothing was queued: the same batch again, on a queue made anew.
+            await self._make_queue(deadline_s)
+            answer = await persist(lambda: self._line.call(command), deadline_s=deadline_s)
         results = _results([each.job.id for ticket in batch for each in ticket.submissions], answer)
         for ticket in batch:
             if not ticket.answer.done():
@@ -111,9 +119,11 @@ class Submitter:
         args: list[Value] = []
         for ticket in batch:
             for submission, body in zip(ticket.submissions, ticket.bodies, strict=True):
+                ordinal = 0
                 if submission.idempotency_key is not None:
                     keys.append(self._keys.dedupe(submission.idempotency_key))
-                args += (submission.job.id, spec(submission, body, len(keys)), body)
+                    ordinal = len(keys)
+                args += (submission.job.id, spec(submission, body, ordinal), body)
         return scripts.ENQUEUE.command(
             self._keys,
             producer=self._producer,

@@ -1,8 +1,10 @@
 """`jobqueue dev`: everything that a project needs, in one terminal, gone with it."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -12,22 +14,29 @@ import click
 from jobqueue.cli.crew import Crew, Member
 from jobqueue.cli.discover import load_registry, require_app
 from jobqueue.cli.log import coloured, configure_logging
-from jobqueue.cli.option import app_option
+from jobqueue.cli.option import app_option, duration
 from jobqueue.cli.signals import SHUTDOWN, listen
 from jobqueue.clock import format_duration
-from jobqueue.config import Settings
+from jobqueue.config import Settings, WorkerSettings
 from jobqueue.embedded import Servers, embedded_servers
-from jobqueue.errors import require
+from jobqueue.errors import ConfigError, require
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
 _GRACE_S = 1.0
+_SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 
 
 @click.command(name="dev")
 @app_option
 @click.option("--reload", is_flag=True, help="Start worker and scheduler again when a .py file here changes.")
-@click.option("-q", "--queues", metavar="NAMES", help="Queues of the worker, in order.")
+@click.option("-q", "--queues", metavar="NAMES", help="Queues of the worker, in order; else also those of all tasks.")
 @click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once.")
+@click.option(
+    "--shutdown-timeout",
+    type=duration,
+    metavar="DURATION",
+    help="How long running jobs may go on after Ctrl-C.  [default: WORKER_SHUTDOWN_TIMEOUT, else 5s]",
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -35,13 +44,24 @@ _GRACE_S = 1.0
     show_default=True,
     help="Where the servers keep their data.",
 )
-def command(app: str | None, reload: bool, queues: str | None, concurrency: int | None, data_dir: Path) -> int:
+def command(
+    app: str | None,
+    reload: bool,
+    queues: str | None,
+    concurrency: int | None,
+    shutdown_timeout: timedelta | None,
+    data_dir: Path,
+) -> int:
     """Start a private Valkey and Postgres, migrate, and run a worker and a scheduler.
 
     The data stays for the next time; delete the folder to begin anew. Ctrl-C ends all in order. Another
     terminal reaches the servers by the two lines that are printed.
     """
-    settings = Settings.load(overrides={"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency})
+    overrides: dict[str, object] = {"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency}
+    settings = Settings.load(overrides={**overrides, "WORKER_SHUTDOWN_TIMEOUT": shutdown_timeout})
+    if shutdown_timeout is None and not _is_given("WORKER_SHUTDOWN_TIMEOUT", settings):
+        settings = Settings.load(overrides={**overrides, "WORKER_SHUTDOWN_TIMEOUT": _SHUTDOWN_TIMEOUT})
+    all_queues = queues is None and not _is_given("WORKER_QUEUES", settings)
     configure_logging(settings.log)
     require("asyncpg", "postgres")
     if reload:
@@ -49,10 +69,23 @@ def command(app: str | None, reload: bool, queues: str | None, concurrency: int 
     app = require_app(app, settings)
     if not reload:
         load_registry(app)
-    return asyncio.run(_develop(app, settings, data_dir, reload=reload))
+    try:
+        return asyncio.run(_develop(app, settings, data_dir, all_queues=all_queues, reload=reload))
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("another data_dir", "another --data-dir")) from error
 
 
-async def _develop(app: str, settings: Settings, data_dir: Path, *, reload: bool) -> int:
+def _is_given(variable: str, settings: Settings) -> bool:
+    """Whether somebody chose this, in the environment or in the file."""
+    default = WorkerSettings()
+    chosen = {
+        "WORKER_QUEUES": settings.worker.queues != default.queues,
+        "WORKER_SHUTDOWN_TIMEOUT": settings.worker.shutdown_timeout != default.shutdown_timeout,
+    }
+    return bool(os.environ.get(variable)) or chosen[variable]
+
+
+async def _develop(app: str, settings: Settings, data_dir: Path, *, all_queues: bool, reload: bool) -> int:
     starting = asyncio.current_task()
     assert starting is not None
     for number in SHUTDOWN:
@@ -62,7 +95,8 @@ async def _develop(app: str, settings: Settings, data_dir: Path, *, reload: bool
         async with embedded_servers(data_dir=_prepared(data_dir)) as servers:
             await _migrate(servers.postgres.url)
             _tell(servers, app)
-            return await _run(_crew(app, settings, servers, forgiving=reload), reload=reload)
+            crew = _crew(app, settings, servers, all_queues=all_queues, forgiving=reload)
+            return await _run(crew, reload=reload)
     except asyncio.CancelledError:
         return 0  # asked to end before it had begun
 
@@ -79,7 +113,7 @@ async def _run(crew: Crew, *, reload: bool) -> int:
                 await watching
 
 
-def _crew(app: str, settings: Settings, servers: Servers, *, forgiving: bool) -> Crew:
+def _crew(app: str, settings: Settings, servers: Servers, *, all_queues: bool, forgiving: bool) -> Crew:
     worker = settings.worker
     arguments = [
         "worker",
@@ -87,6 +121,8 @@ def _crew(app: str, settings: Settings, servers: Servers, *, forgiving: bool) ->
         f"--queues={','.join(worker.queues)}",
         f"--concurrency={worker.concurrency}",
         f"--shutdown-timeout={format_duration(worker.shutdown_timeout)}",
+        "--log-completed",
+        *(["--all-queues"] if all_queues else []),
     ]
     return Crew(
         members=[

@@ -10,7 +10,7 @@ import msgspec
 from jobqueue.app import JobQueue
 from jobqueue.cli.exit import FAILED, OK
 from jobqueue.cli.option import confirm, output_option, past, yes_option
-from jobqueue.cli.output import Form, show_all, show_one
+from jobqueue.cli.output import Form, counted, show_all, show_one
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.errors import BrokerError, DeadLetterNotFound, InvalidJob
 from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
@@ -59,7 +59,8 @@ async def ls(where: LetterFilter, limit: int, all_states: bool, output: Form) ->
     async with opened() as jobs:
         letters = [each async for each in _letters(jobs, where, limit)]
         more = len(letters) == limit and await jobs.dead_letters.count(where) > limit
-    columns = ("job_id", "queue", "type", "reason", "attempts", "died_at", "error")
+    extra = ("state", "requeued_at") if all_states else ()
+    columns = ("job_id", "queue", "type", *extra, "reason", "attempts", "died_at", "error")
     show_all([_record(each) for each in letters], output, columns=columns, empty="no dead letters")
     if more:
         click.echo(f"these are the newest {limit}; --limit shows more", err=True)
@@ -80,8 +81,6 @@ async def show(job_id: str, output: Form) -> None:
             "priority": letter.priority.value,
             "crashes": letter.crashes,
             "worker": letter.worker,
-            "state": stored.state.value,
-            "requeued_at": stored.requeued_at,
             "payload": _payload(letter.body),
             "traceback": letter.traceback,
         },
@@ -175,6 +174,7 @@ def _record(stored: StoredLetter) -> dict[str, Any]:
         "attempts": letter.attempts,
         "died_at": stored.died_at,
         "state": LetterState(stored.state).value,
+        "requeued_at": stored.requeued_at,
         "error": f"{letter.error_class}: {letter.error_message}" if letter.error_message else letter.error_class,
     }
 
@@ -188,4 +188,4 @@ def _payload(body: bytes) -> Any:
 
 
 def _number(count: int) -> str:
-    return f"{count} dead letter{'' if count == 1 else 's'}"
+    return counted(count, "dead letter")

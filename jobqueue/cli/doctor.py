@@ -13,7 +13,7 @@ from jobqueue.broker.server import ServerFacts
 from jobqueue.cli.exit import OK, UNHEALTHY
 from jobqueue.cli.inspection import violations
 from jobqueue.cli.option import output_option
-from jobqueue.cli.output import Form, show_all
+from jobqueue.cli.output import Form, counted, show_all
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.config import Settings, mask_url
 from jobqueue.errors import BrokerError, ConfigError, JobQueueError, RepositoryError
@@ -192,10 +192,11 @@ def _advice(stats: QueueStats, *, history: bool) -> Iterator[str]:
     if stats.next_due_ms is not None and stats.next_due_ms < -_OVERDUE_MS:
         yield "delayed jobs are overdue: no worker or scheduler is at work; start one"
     if stats.depth and not stats.workers:
-        yield f"{stats.depth} jobs wait and no worker serves it"
+        yield f"{counted(stats.depth, 'job')} {'waits' if stats.depth == 1 else 'wait'} and no worker serves it"
     if stats.paused and stats.depth:
-        yield f"paused, with {stats.depth} jobs waiting; `jobqueue queue resume {stats.queue}` lets them run"
+        yield f"paused, with {counted(stats.depth, 'job')} waiting; `jobqueue queue resume {stats.queue}` lets them run"
     if stats.journal_dropped:
-        yield f"{stats.journal_dropped} entries of history were dropped while Postgres was away"
+        yield f"{counted(stats.journal_dropped, 'entry', 'entries')} of history dropped while Postgres was away"
     if not history and stats.journal:
-        yield f"{stats.journal} batches of history wait for Postgres, and DATABASE_URL is not set here"
+        batches = counted(stats.journal, "batch", "batches")
+        yield f"{batches} of history waiting for Postgres, and DATABASE_URL is not set here"

@@ -10,18 +10,19 @@ import msgspec
 from jobqueue.app import JobQueue
 from jobqueue.cli.discover import find_app, load_registry
 from jobqueue.cli.exit import FAILED, OK
-from jobqueue.cli.job import record_of
+from jobqueue.cli.job import show_job
 from jobqueue.cli.option import app_option, duration, instant, output_option
 from jobqueue.cli.output import Form, show_one
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.clock import format_duration
 from jobqueue.config import Settings
-from jobqueue.errors import InvalidJob, JobQueueError
+from jobqueue.errors import BrokerUnavailable, InvalidJob, JobQueueError
 from jobqueue.job import Job, JobState
 from jobqueue.registry import Registry
 from jobqueue.status import JobHandle
 
 _KEPT_FOR_WAITING = timedelta(minutes=10)
+_NO_APP = "no app is known, so queue and options are the defaults, not those of the task; give -A or set JOBQUEUE_APP"
 
 
 @click.command(name="enqueue")
@@ -57,25 +58,43 @@ async def command(
     at: datetime | None,
     wait: timedelta | None,
     output: Form,
+    idempotency_key: str | None,
     **options: Any,
 ) -> int:
     """Queue one job of TYPE with the arguments in JSON, an object; `-` reads it from stdin.
 
-    Prints its id. Needs no -A; where an app is known, the task and its arguments are checked first, and the
-    task's own options apply.
+    Prints its id. Where an app is known, by -A or JOBQUEUE_APP, the task and its arguments are checked first,
+    and the task's own options apply; else the job gets the defaults.
     """
+    if delay is not None and at is not None:
+        raise click.UsageError("give --delay or --at, not both")
     settings = Settings.load()
     found = find_app(app, settings)
     registry = load_registry(found) if found is not None else None
     job = _job(type, _payload(payload), registry)
     if wait is not None and job.result_ttl is None:
         options["result_ttl"] = _KEPT_FOR_WAITING
+    options |= {"queue": queue, "priority": _priority(priority)}
+    job = job.replace(**{name: value for name, value in options.items() if value is not None})
     async with opened(settings, registry) as jobs:
-        handle = await jobs.enqueue(job, queue=queue, priority=_priority(priority), delay=delay, run_at=at, **options)
+        await _reach(jobs)
+        handle = await jobs.enqueue(job, delay=delay, run_at=at, idempotency_key=idempotency_key)
+        if registry is None:
+            click.echo(_NO_APP, err=True)
         if wait is None:
             _show_handle(handle, output)
             return OK
         return await _wait(jobs, handle, type, wait, output)
+
+
+async def _reach(jobs: JobQueue) -> None:
+    """Ask the server once: a program's enqueue waits for a server that is away, but here somebody watches."""
+    if jobs.parts.redis is None:
+        return
+    try:
+        await jobs.parts.redis.server()
+    except BrokerUnavailable as error:
+        raise BrokerUnavailable(f"{error}; nothing was queued") from error
 
 
 def _job(type: str, payload: dict[str, Any], registry: Registry | None) -> Job:
@@ -126,5 +145,5 @@ async def _wait(jobs: JobQueue, handle: JobHandle, type: str, patience: timedelt
     if status is None:
         raise JobQueueError(f"job {handle.id} has ended, and nothing is known of how")
     status.type = status.type or type
-    show_one(record_of(status), output)
+    show_job(status, output)
     return OK if status.state is JobState.COMPLETED else FAILED

@@ -1,17 +1,24 @@
 """`jobqueue job`: one job, wherever it is."""
 
+import asyncio
+import time
 from typing import Any
 
 import click
 
+from jobqueue.app import JobQueue
 from jobqueue.cli.exit import OK
 from jobqueue.cli.option import output_option
-from jobqueue.cli.output import Form, show_one
+from jobqueue.cli.output import Form, show_all, show_one
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.clock import from_ms
 from jobqueue.errors import JobQueueError
 from jobqueue.job import JobState
 from jobqueue.status import JobStatus
+
+_PATIENCE_S = 3.0
+_PAUSE_S = 0.25
+_COLUMNS = ("generation", "attempt", "outcome", "started_at", "duration_ms", "error")
 
 _queue = click.option("--queue", help="Its queue, if known: saves looking into all.")
 
@@ -27,15 +34,34 @@ def command() -> None:
 @output_option
 @in_loop
 async def show(job_id: str, queue: str | None, output: Form) -> int:
-    """Tell where a job is now, or what came of it."""
+    """Tell where a job is now, or what came of it.
+
+    What has just ended arrives in Postgres within about a second; so an unknown job is looked for for 3 s.
+    """
     async with opened() as jobs:
-        status = await jobs.get(job_id, queue=queue)
+        status = await _find(jobs, job_id, queue)
+        history = jobs.settings.postgres.url is not None
     if status is None:
-        raise JobQueueError(
-            f"nothing is known of job {job_id}; without Postgres, a job that has completed leaves nothing behind"
+        why = (
+            f"looked for {_PATIENCE_S:g} s; history arrives within about a second of the end, "
+            "where a scheduler runs with this DATABASE_URL"
+            if history
+            else "without Postgres, a job that has completed leaves nothing behind"
         )
-    show_one(record_of(status), output)
+        raise JobQueueError(f"nothing is known of job {job_id}; {why}")
+    show_job(status, output)
     return OK
+
+
+async def _find(jobs: JobQueue, job_id: str, queue: str | None) -> JobStatus | None:
+    """Look again for a while: between its end and the next shipment, a job is neither live nor history."""
+    patience_s = _PATIENCE_S if jobs.settings.postgres.url is not None else 0
+    deadline = time.monotonic() + patience_s
+    while True:
+        status = await jobs.get(job_id, queue=queue)
+        if status is not None or time.monotonic() >= deadline:
+            return status
+        await asyncio.sleep(_PAUSE_S)
 
 
 @command.command("cancel")
@@ -50,6 +76,16 @@ async def cancel(job_id: str, queue: str | None) -> int:
         raise JobQueueError(f"job {job_id} is not live: it has ended, or never was; there is nothing to cancel")
     click.echo("cancelled" if state is JobState.CANCELLED else "it runs; its worker has been asked to stop it")
     return OK
+
+
+def show_job(status: JobStatus, output: Form) -> None:
+    """Print what is known of a job; in a table, its executions are a table of their own below."""
+    record = record_of(status)
+    executions = record.pop("executions", None) if output is Form.TABLE else None
+    show_one(record, output)
+    if executions:
+        click.echo()
+        show_all(executions, output, columns=_COLUMNS)
 
 
 def record_of(status: JobStatus) -> dict[str, Any]:
@@ -71,6 +107,7 @@ def record_of(status: JobStatus) -> dict[str, Any]:
         "result": status.result,
         "executions": [
             {
+                "generation": each.generation,
                 "attempt": each.attempt,
                 "outcome": each.outcome,
                 "started_at": from_ms(each.started_ms) if each.started_ms else None,

@@ -13,7 +13,9 @@ from typing import Any
 import click
 
 from jobqueue.cli.exit import FAILED, INTERRUPTED, OK, USAGE
-from jobqueue.errors import JobQueueError
+from jobqueue.errors import BrokerUnavailable, JobQueueError
+
+_DEFAULT_REDIS = "redis://localhost:6379"
 
 # The command, the module that has it as `command`, and its line in `--help`.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -70,7 +72,7 @@ class Cli(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK
         except JobQueueError as error:
-            return _fail(str(error), FAILED, debug)
+            return _fail(_failure(error), FAILED, debug)
         except TimeoutError as error:
             return _fail(str(error) or "no answer in time", FAILED, debug)
         return code if isinstance(code, int) else OK
@@ -84,8 +86,18 @@ def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _usage(error: click.UsageError) -> str:
-    hint = f"; try '{error.ctx.command_path} --help'" if error.ctx else ""
-    return error.format_message().rstrip(".") + hint
+    message = error.format_message().rstrip(".")
+    if error.ctx is None:
+        return message
+    joint = " Try" if message.endswith("?") else "; try"
+    return f"{message}{joint} '{error.ctx.command_path} --help'"
+
+
+def _failure(error: JobQueueError) -> str:
+    hint = ""
+    if isinstance(error, BrokerUnavailable) and _DEFAULT_REDIS in str(error) and not os.environ.get("REDIS_URL"):
+        hint = f"; REDIS_URL is not set, so {_DEFAULT_REDIS} was tried"
+    return f"{error}{hint}"
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -21,19 +21,28 @@ def duration(text: str) -> timedelta:
 
 
 def instant(text: str) -> datetime:
-    """An ISO 8601 date and time; without an offset it is this machine's local time."""
+    """An ISO 8601 date and time with its offset: the worker may be elsewhere than this shell."""
+    found = _instant(text)
+    if found.tzinfo is None:
+        raise click.BadParameter(f"{text!r} does not say where it is so late; add Z or an offset such as +02:00")
+    return found.astimezone(UTC)
+
+
+def _instant(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        found = datetime.fromisoformat(text)
+        found.astimezone(UTC)
+        return found
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{text!r} is not a time; write e.g. 2026-12-25T09:00:00+01:00") from error
 
 
 def past(text: str) -> datetime:
-    """An instant, or how long ago."""
+    """An instant, by this machine's clock when it has no offset, or how long ago."""
     try:
         return datetime.now(UTC) - parse_duration(text)
     except (ValueError, OverflowError):
-        return instant(text)
+        return _instant(text).astimezone(UTC)
 
 
 def app_option(command: _Command) -> _Command:

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import click
 import msgspec
+
+from jobqueue.clock import format_duration
 
 Record = Mapping[str, Any]
 
@@ -42,15 +44,16 @@ def show_one(record: Record, form: Form) -> None:
         case Form.JSONL:
             click.echo(to_json(record))
         case Form.TABLE:
-            width = max(map(len, record), default=0)
-            for name, value in record.items():
+            readable = {_name(name): _readable(name, value) for name, value in record.items()}
+            width = max(map(len, readable), default=0)
+            for name, value in readable.items():
                 click.echo(f"{click.style(name.ljust(width), bold=True)}  {_paragraph(value, width + 2)}")
 
 
 def table(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> str:
-    """Aligned text with a heading; numbers to the right."""
-    cells = [[text(value) for value in row] for row in rows]
-    heads = [column.replace("_", " ").upper() for column in columns]
+    """Aligned text with a heading; numbers to the right, and milliseconds as people write durations."""
+    cells = [[text(_readable(column, value)) for column, value in zip(columns, row, strict=True)] for row in rows]
+    heads = [_name(column).replace("_", " ").upper() for column in columns]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     numeric = [all(_is_number(row[n]) for row in rows) for n in range(len(columns))]
 
@@ -73,6 +76,30 @@ def to_json(value: Any, *, indent: int = 0) -> str:
     """JSON: instants as ISO 8601, what JSON does not know as text."""
     encoded = msgspec.json.encode(value, enc_hook=str)
     return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def human(ms: float) -> str:
+    """A duration to two units at most: `2m41s`, `3.2s`, `312ms`."""
+    sign, ms = ("-" if ms < 0 else ""), abs(ms)
+    if ms < 1_000:
+        return f"{sign}{ms:.3g}ms" if ms < 999.5 else f"{sign}1s"
+    if ms < 9_950:
+        return f"{sign}{ms / 1_000:.1f}".removesuffix(".0") + "s"
+    unit_s = next((unit for over, unit in ((86_400, 3_600), (3_600, 60)) if ms >= over * 1_000), 1)
+    return sign + format_duration(timedelta(seconds=round(ms / 1_000 / unit_s) * unit_s))
+
+
+def _name(column: str) -> str:
+    return column.removesuffix("_ms")
+
+
+def _readable(column: str, value: Any) -> Any:
+    return human(value) if column.endswith("_ms") and isinstance(value, int | float) else value
 
 
 def _words(value: Any) -> str:

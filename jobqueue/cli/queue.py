@@ -6,7 +6,7 @@ import click
 
 from jobqueue.broker.base import QueueStats
 from jobqueue.cli.option import confirm, output_option, yes_option
-from jobqueue.cli.output import Form, show_all, show_one
+from jobqueue.cli.output import Form, counted, show_all, show_one
 from jobqueue.cli.session import existing, in_loop, opened
 from jobqueue.job import PRIORITIES, Priority
 
@@ -86,9 +86,9 @@ async def purge(name: str, priorities: tuple[str, ...], keep_delayed: bool, yes:
     async with opened() as jobs:
         stats = await jobs.stats(await existing(jobs, name))
         waiting = sum(stats.ready[each] for each in chosen) + (0 if keep_delayed else stats.delayed)
-        confirm(f"Cancel about {waiting} waiting jobs of {name}?", yes=yes)
+        confirm(f"Cancel about {counted(waiting, 'waiting job')} of {name}?", yes=yes)
         gone = await jobs.purge(name, priorities=chosen, delayed=not keep_delayed)
-    click.echo(f"cancelled {gone} jobs")
+    click.echo(f"cancelled {counted(gone, 'job')}")
 
 
 def _record(stats: QueueStats) -> dict[str, Any]:

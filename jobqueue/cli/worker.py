@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 
 import click
@@ -16,9 +17,12 @@ from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
 from jobqueue.cli.option import app_option, duration, output_option
 from jobqueue.cli.output import Form, show_all
+from jobqueue.cli.served import log_completed, unserved, with_all_queues
 from jobqueue.cli.session import existing, in_loop, opened
 from jobqueue.cli.signals import end_while_starting, listen
-from jobqueue.config import Settings
+from jobqueue.clock import format_duration
+from jobqueue.config import Settings, mask_url
+from jobqueue.middleware.base import Middleware
 from jobqueue.middleware.logging import log_attempts
 from jobqueue.registry import Registry
 
@@ -34,6 +38,8 @@ _GC_THRESHOLD = 100_000
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="How many processes.")
 @click.option("--burst", is_flag=True, help="End when the queues are empty. Delayed jobs are not waited for.")
 @click.option("--shutdown-timeout", type=duration, help="How long running jobs may go on after SIGTERM.")
+@click.option("--all-queues", is_flag=True, hidden=True, help="For `dev`: also the queues of every task.")
+@click.option("--log-completed", "tell_completed", is_flag=True, hidden=True, help="For `dev`: tell of completed jobs.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -43,6 +49,8 @@ def command(
     processes: int,
     burst: bool,
     shutdown_timeout: timedelta | None,
+    all_queues: bool,
+    tell_completed: bool,
 ) -> int:
     """Run jobs until stopped.
 
@@ -63,29 +71,35 @@ def command(
     configure_logging(settings.log, long_running=True)
     app = require_app(app, settings)
     registry = load_registry(app)
+    if all_queues:
+        settings = with_all_queues(settings, registry)
     if processes > 1:
         from jobqueue.cli.processes import run_workers
 
         return run_workers(app, settings, processes=processes, burst=burst)
-    return _run_one(app, registry, settings, burst=burst)
+    middleware: list[Middleware] = [log_attempts] if settings.log.level == "debug" else []
+    if tell_completed:
+        middleware.append(log_completed)
+    return _run_one(app, registry, settings, middleware, burst=burst)
 
 
-def _run_one(app: str, registry: Registry, settings: Settings, *, burst: bool) -> int:
+def _run_one(app: str, registry: Registry, settings: Settings, middleware: Sequence[Middleware], *, burst: bool) -> int:
     code = FAILED
     with asyncio.Runner(loop_factory=new_loop()) as runner:
         try:
-            runner.run(_work(app, registry, settings, burst=burst))
+            runner.run(_work(app, registry, settings, middleware, burst=burst))
             code = OK
         finally:
             exit_soon(code)
     return code
 
 
-async def _work(app: str, registry: Registry, settings: Settings, *, burst: bool) -> None:
-    middleware = [log_attempts] if settings.log.level == "debug" else []
+async def _work(
+    app: str, registry: Registry, settings: Settings, middleware: Sequence[Middleware], *, burst: bool
+) -> None:
     async with JobQueue.from_settings(settings, registry=registry) as queue:
         worker = Worker(queue, registry, middleware=middleware)
-        _listen(worker)
+        _listen(worker, settings)
         _spare_the_collector()
         _log.info(
             "worker.started",
@@ -93,15 +107,28 @@ async def _work(app: str, registry: Registry, settings: Settings, *, burst: bool
             tasks=len(registry),
             queues=",".join(settings.worker.queues),
             concurrency=settings.worker.concurrency,
+            redis=mask_url(settings.redis.url),
             pid=os.getpid(),
         )
+        _tell_unserved(registry, settings)
         await worker.run(burst=burst)
     _log.info("worker.ended", pid=os.getpid())
 
 
-def _listen(worker: Worker) -> None:
+def _tell_unserved(registry: Registry, settings: Settings) -> None:
+    left_out = unserved(registry, settings.worker.queues)
+    if left_out:
+        tasks = sorted(name for names in left_out.values() for name in names)
+        _log.warning("queues.unserved", queues=",".join(left_out), tasks=",".join(tasks))
+
+
+def _listen(worker: Worker, settings: Settings) -> None:
     def stop() -> None:
-        _log.info("worker.stopping", running=worker.running)
+        told = {}
+        if worker.running:
+            told["they_may_take"] = format_duration(settings.worker.shutdown_timeout)
+            told["hint"] = "a second Ctrl-C or SIGTERM gives them back now"
+        _log.info("worker.stopping", running=worker.running, **told)
         worker.stop()
 
     def hurry() -> None:

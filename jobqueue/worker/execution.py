@@ -5,6 +5,7 @@ About 12 µs around an empty handler (`python -m benchmarks.core`).
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 from enum import StrEnum
@@ -107,6 +108,7 @@ class Execution:
         self._middleware = middleware
         self._default_timeout_s = default_timeout_s
         self._rng = rng
+        self._pid = os.getpid()
         self._chains: dict[str, tuple[Task[..., Any], CallNext]] = {}
         self._threads = Threads("jobqueue-handler")
 
@@ -141,7 +143,7 @@ class Execution:
         context = run.context = _context(run)
         enter(context)
         try:
-            value = await run.chain(context)
+            value = await self._handle(run, context)
         except BaseException as error:
             # SystemExit and KeyboardInterrupt raised by a handler are its failure, not the worker's end. So is a
             # cancellation that nobody here asked for: given back, a handler that cancels itself would run for ever.
@@ -151,6 +153,14 @@ class Execution:
         if run.envelope.result_ttl_ms:
             return Completed(_result_json(value))
         return COMPLETED
+
+    async def _handle(self, run: Run, context: JobContext) -> object:
+        try:
+            return await run.chain(context)
+        finally:
+            if os.getpid() != self._pid:
+                # A fork that came back: a second worker on the same sockets would garble both.
+                os._exit(1)
 
     def stopped(self, run: Run) -> Outcome:
         """The outcome of an attempt that was asked to stop."""

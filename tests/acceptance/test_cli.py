@@ -177,10 +177,37 @@ def test_enqueue_checks_against_the_app_where_there_is_one(shop: Shop) -> None:
     unknown = shop.run("enqueue", "-A", "shop", "gret", code=1)
     wrong = shop.run("enqueue", "greet", '{"nam": 1}', code=1, JOBQUEUE_APP="shop:registry")
     own = shop.enqueue("-A", "shop", "crash")
+    without = shop.run("enqueue", "greet", '{"name": "Ada"}')
 
     assert "did you mean 'greet'?" in unknown.stderr
     assert "name: Field required" in wrong.stderr
     assert shop.json("job", "show", own)["queue"] == "crash"
+    assert "no app is known" in without.stderr
+    assert without.stdout.count("\n") == 1
+
+
+def test_a_worker_warns_of_queues_that_it_does_not_serve(shop: Shop) -> None:
+    default = shop.burst().stderr
+    all_of_them = shop.burst("--queues=default,crash").stderr
+
+    assert "queues.unserved" in default
+    assert "queues=crash" in default
+    assert "tasks=crash" in default
+    assert "queues.unserved" not in all_of_them
+    assert f"redis={shop.environment['REDIS_URL']}" in default
+
+
+def test_job_show_looks_again_for_history_that_is_on_its_way(shop: Shop) -> None:
+    job_id = shop.enqueue("-A", "shop", "greet", '{"name": "Ada"}')
+    shop.burst()
+    early = shop.run("job", "show", job_id, code=1)
+    with shop.running("scheduler"):
+        shop.until("scheduler.started")
+        shown = shop.run("job", "show", job_id).stdout
+
+    assert "history arrives within about a second" in early.stderr
+    assert "completed" in shown
+    assert shown.splitlines()[-2].split()[:3] == ["GENERATION", "ATTEMPT", "OUTCOME"]
 
 
 def test_enqueue_with_every_option(shop: Shop) -> None:
@@ -238,14 +265,17 @@ def test_dead_letters_are_retried_and_purged_by_filter(shop: Shop) -> None:
 
     none = shop.run("dlq", "purge", "--all", "--type=greet", "--yes")
     shop.run("dlq", "retry", "--all", "--queue=default", "--yes")
+    every = shop.run("dlq", "ls", "--all-states").stdout.splitlines()
     shop.burst()
     purged = shop.run("dlq", "purge", "--all", "--error", "broken", "--yes")
     unknown = shop.run("dlq", "retry", "00000000-0000-0000-0000-000000000000", code=1)
 
     assert "deleted 0 dead letters" in none.stdout
     assert "deleted 3 dead letters" in purged.stdout
+    assert "STATE" in every[0]
+    assert "REQUEUED AT" in every[0]
+    assert sum("requeued" in line for line in every[1:]) == 3
     assert "no dead letter of job" in unknown.stderr
-    assert shop.json("dlq", "ls", "--all-states") is not None
     assert shop.run("check").returncode == 0
 
 
@@ -264,7 +294,7 @@ def test_queues_are_paused_resumed_and_purged(shop: Shop) -> None:
     assert paused == "paused"
     assert shop.json("queue", "show", "default")["state"] == "running"
     assert "nothing was done" in refused.stderr
-    assert purged.stdout == "cancelled 1 jobs\n"
+    assert purged.stdout == "cancelled 1 job\n"
     assert all("no queue named 'nope'" in said and said.count("\n") == 1 for said in unknown)
     assert shop.run("job", "cancel", cancelled, code=1).stderr.startswith("error: ")
     assert shop.run("job", "show", "00000000-0000-7000-8000-000000000000", code=1).stderr.startswith("error: ")
@@ -358,6 +388,7 @@ def test_a_second_signal_gives_back_what_runs(shop: Shop) -> None:
         eventually(lambda: shop.has("slow.started"), "the job runs")
         worker.send_signal(signal.SIGINT)
         shop.until("worker.stopping")
+        shop.until("a second Ctrl-C or SIGTERM gives them back now")
         worker.send_signal(signal.SIGINT)
 
         assert worker.wait(20) == 0
@@ -492,7 +523,10 @@ def test_dev_ends_in_order_and_keeps_its_data(open_folder: Path) -> None:
         shop.until("worker.joined")
         shop.until("scheduler.started")
         job_id = shop.run("enqueue", "greet", "{}", "--delay=1h", **dev_environment(shop)).stdout.strip()
+        shop.run("enqueue", "-A", "shop", "crash", **dev_environment(shop))
+        shop.until("job.completed")
         members = family(dev.pid)
+        refused = shop.run("dev", "-A", "shop", code=1).stderr
         dev.send_signal(signal.SIGINT)
         assert dev.wait(30) == 0
         assert alive(members) == []
@@ -503,3 +537,4 @@ def test_dev_ends_in_order_and_keeps_its_data(open_folder: Path) -> None:
         assert dev.wait(30) == 0
 
     assert "scheduled" in shown.stdout
+    assert "another --data-dir" in refused

@@ -1063,3 +1063,13 @@ def _still(stats: object) -> dict[str, object]:
     """Stats without what time alone changes."""
     facts: dict[str, object] = msgspec.structs.asdict(stats)  # type: ignore[arg-type]
     return {name: value for name, value in facts.items() if name not in ("oldest_ready_ms", "next_due_ms", "workers")}
+
+
+async def test_a_job_without_a_key_is_not_taken_for_the_keyed_one_before_it(broker: Broker) -> None:
+    keyed = Submission(job=job(1), idempotency_key="k")
+    plain, unique, mortal = job(2), job(3, unique_key="u"), job(4, expires=timedelta(hours=1))
+    later = Submission(job=job(5), delay=timedelta(hours=1))
+
+    results = await broker.enqueue([keyed, *(Submission(job=each) for each in (plain, unique, mortal)), later])
+
+    assert [each.status for each in results] == [Enqueued.NEW] * 5

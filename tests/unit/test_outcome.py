@@ -422,3 +422,11 @@ def test_describing_leaves_the_recursion_limit_alone() -> None:
     Failure.of(deep_group())
 
     assert sys.getrecursionlimit() == before
+
+
+def test_an_error_whose_text_ends_the_process_is_described_all_the_same() -> None:
+    class Hostile(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(9)
+
+    assert Failure.of(Hostile()).error_class.endswith("Hostile")

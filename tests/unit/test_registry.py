@@ -526,3 +526,11 @@ def test_a_task_without_a_retry_policy_has_the_default_one(registry: Registry) -
 
     assert registry.task("a")(lambda: None).options.retry == RetryPolicy()
     assert registry.task("b", retry=retry)(lambda: None).options.retry is retry
+
+
+def test_a_number_that_could_not_be_read_back_is_refused(registry: Registry) -> None:
+    @registry.task("count")
+    def count(n: int) -> None: ...
+
+    with pytest.raises(InvalidJob, match="too large"):
+        count.job(n=10**5000)

@@ -21,6 +21,11 @@ redis.call('HLEN', jobs)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', workers, 'XX', now + lease_ms, consumer)
+-- As in janitor.lua: the first to be heard after a gap grants the amnesty, or its beat would hide the gap.
+local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms')
+local last = math.max(tonumber(seen[1] or '0'), tonumber(seen[2] or '0'))
+if now - last > lease_ms / 2 then redis.call('HSET', meta, 'amnesty_ms', now + lease_ms) end
+redis.call('HSET', meta, 'beat_ms', now)
 for i = 3, #ARGV, 2 do
   if redis.call('HEXISTS', jobs, ARGV[i]) == 1 then
     redis.call('HSET', progress, ARGV[i], ARGV[i + 1])

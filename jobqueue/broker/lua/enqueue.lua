@@ -1,7 +1,8 @@
 #!lua
 -- enqueue: queue a batch, once. A repeated batch (same producer and number) gets its first answer again,
 -- so that a lost reply doubles nothing, not even a job that has finished since.
--- returns '' when every job is new, else a line for each that is not: "<ordinal> exists|conflict <job id>"
+-- returns '' when every job is new, else a line for each that is not: "<ordinal> exists|conflict <job id>";
+-- or UNDECLARED, and nothing is queued: the queue has to be declared first
 local critical    = KEYS[1]          -- STREAM
 local high        = KEYS[2]          -- STREAM
 local medium      = KEYS[3]          -- STREAM
@@ -35,8 +36,8 @@ local alive = redis.call('HMGET', jobs, unpack(ids))
 -- A key of a wrong type must fail here, before the first write.
 for _, stream in ipairs(streams) do redis.call('XLEN', stream) end
 redis.call('ZCARD', delayed)
-redis.call('HLEN', meta)
 redis.call('HLEN', unique)
+if redis.call('HEXISTS', meta, 'version') == 0 then return 'UNDECLARED' end
 
 -- plans: of the jobs that ask for more than a place in their stream. taken: ordinals that queue nothing.
 local plans, taken, answers, seen, claimed, keyed = {}, {}, {}, {}, {}, {}

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- janitor: a reaper's tick. Names the consumers that are dead: in a group without a lease ahead.
--- A reaper that comes after a gap waits one lease first (amnesty), so that the living renew before anyone is judged.
+-- After a gap in which neither a worker nor a reaper was heard, reapers wait one lease first (amnesty), so that the
+-- living renew before anyone is judged.
 -- returns {1, consumer...}, or {0, ms of amnesty left}
 local critical = KEYS[1]             -- STREAM
 local high     = KEYS[2]             -- STREAM
@@ -12,7 +13,8 @@ local lease_ms = tonumber(ARGV[1])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local last = tonumber(redis.call('HGET', meta, 'janitor_ms') or '0')
+local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms')
+local last = math.max(tonumber(seen[1] or '0'), tonumber(seen[2] or '0'))
 redis.call('ZCARD', workers)
 local amnesty = tonumber(redis.call('HGET', meta, 'amnesty_ms') or '0')
 redis.call('HSET', meta, 'janitor_ms', now)

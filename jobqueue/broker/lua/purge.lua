@@ -47,7 +47,7 @@ for rank, stream in ipairs({critical, high, medium, low}) do
 end
 if with_delayed == '1' and gone < limit then
   for _, id in ipairs(redis.call('ZRANGE', delayed, skip, skip + limit - gone - 1)) do
-    local place = redis.call('HGET', jobs, id) or 'd'
+    local place = redis.call('HGET', jobs, id) or 'd-'
     if string.find(ranks, string.sub(place, 2, 2), 1, true) then
       redis.call('ZREM', delayed, id)
       release(id, string.match(place, '^d%d([^\n]*)\n'))

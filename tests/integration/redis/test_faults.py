@@ -412,3 +412,38 @@ async def test_one_queue_of_a_wrong_type_does_not_stop_the_others(
     assert isinstance(error, BrokerError)
     assert "WRONGTYPE" in str(error)
     assert (await enqueue(broker, job()))[0].status is Enqueued.NEW
+
+
+async def test_a_living_producer_makes_its_queue_anew_after_a_flush(
+    make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
+) -> None:
+    broker = make_broker(url=own_server.url)
+    await enqueue(broker, job(1))
+    await own_raw.flushall()
+
+    (result,) = await enqueue(broker, job(2))
+
+    assert result.status is Enqueued.NEW
+    assert await broker.queues() == [Q]
+    assert await broker.journal.epoch(Q) is not None
+    assert (await broker.stats(Q)).depth == 1
+    assert (await broker.stats(Q)).drift == 0
+
+
+async def test_callers_that_wait_behind_a_dead_server_are_told_in_time(
+    make_broker: MakeBroker, own_server: RedisServer
+) -> None:
+    broker = make_broker(url=own_server.url, timeout=BRIEF, enqueue_timeout=BRIEF)
+    await enqueue(broker, job())
+    own_server.pause()
+    started = time.monotonic()
+    try:
+        batches = [enqueue(broker, *[job(n) for n in range(500)]) for _ in range(8)]
+        answers = await asyncio.gather(*batches, return_exceptions=True)
+    finally:
+        own_server.resume()
+
+    assert all(isinstance(each, BrokerUnavailable | EnqueueUncertain) for each in answers)
+    assert sum(isinstance(each, EnqueueUncertain) for each in answers) <= 2
+    # One timeout after another would be eight times as long.
+    assert time.monotonic() - started < 6 * (BRIEF + BRIEF).total_seconds()

@@ -96,6 +96,24 @@ async def test_a_reaper_after_a_gap_lets_the_living_renew_first(
     await settle(worker, COMPLETED, *taken)
 
 
+async def test_a_reaper_that_is_late_recovers_while_a_worker_is_heard(
+    make_broker: MakeBroker, raw: "redis.asyncio.Redis"
+) -> None:
+    broker = make_broker(lease=SHORT)
+    alive, dead = await broker.join([Q]), await broker.join([Q])
+    await enqueue(broker, job())
+    await take(dead, 1)
+    heartbeat = alive.heartbeat()
+
+    async def beat_and_come_late() -> bool:
+        # As a reaper in a loop that handlers block: its own last tick is always too long ago.
+        assert heartbeat.beat({})[0].alive
+        await raw.hset(broker.keys(Q).meta, "janitor_ms", 1)
+        return await broker.reap(Q) == 1
+
+    await eventually(beat_and_come_late, poll_s=0.03)
+
+
 async def test_a_clock_that_went_back_delays_reaping_by_a_lease_at_most(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis"
 ) -> None:

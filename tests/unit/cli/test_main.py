@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from jobqueue.cli.main import _COMMANDS, main
+from jobqueue.cli.main import _COMMANDS, _failure, main
 from jobqueue.config import SETTINGS
+from jobqueue.errors import BrokerUnavailable
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,9 @@ def test_python_m_jobqueue_is_the_command() -> None:
     ("arguments", "said"),
     [
         (["nope"], "No such command 'nope'"),
+        (["queue", "list"], "No such command 'list'. Did you mean 'ls'? Try 'jobqueue queue --help'"),
+        (["enqueue", "a", "--at", "2030-01-01T09:00:00"], "add Z or an offset such as +02:00"),
+        (["enqueue", "a", "--delay", "1h", "--at", "2030-01-01T09:00:00Z"], "give --delay or --at, not both"),
         (["queue", "ls", "-o", "xml"], "'xml' is not one of"),
         (["enqueue"], "Missing argument 'TYPE'"),
         (["enqueue", "a", "--delay", "1x"], "'1x' is not a duration; write e.g. 500ms"),
@@ -107,7 +112,6 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], said: str) -> None:
         (["enqueue", "a", "{}", "--priority", "urgent"], "priority must be critical, high, medium, low"),
         (["enqueue", "a b", "{}"], "a b"),
         (["enqueue", "a", "{}", "-A", "no_such_shop"], "no module named 'no_such_shop'"),
-        (["enqueue", "a", "{}", "--delay", "1h", "--at", "2030-01-01"], "give delay or run_at, not both"),
         (["job", "show", "x"], "x"),
         (["migrate"], "DATABASE_URL must be set"),
         (["worker"], "which tasks? give -A"),
@@ -131,6 +135,27 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert result.exit_code == 1
     assert result.stderr == "error: WORKER_CONCURRENCY must be at least 1, got '0'\n"
+
+
+def test_a_server_that_cannot_be_reached_is_told_at_once_and_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBQUEUE_ENQUEUE_TIMEOUT", "1m")
+    started = time.monotonic()
+
+    given = call("enqueue", "a").stderr
+
+    assert time.monotonic() - started < 10
+    assert "nothing was queued" in given
+    assert "REDIS_URL" not in given
+
+
+def test_the_default_server_is_named_when_it_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    default = "redis://localhost:6379"
+
+    assert _failure(BrokerUnavailable(f"Redis at {default} cannot be reached")).endswith(
+        f"; REDIS_URL is not set, so {default} was tried"
+    )
+    assert _failure(BrokerUnavailable("Redis at redis://other:1 cannot be reached")).endswith("reached")
 
 
 @pytest.mark.parametrize("words", [["--debug", "enqueue", "a", "{"], ["enqueue", "a", "{", "--debug"]])

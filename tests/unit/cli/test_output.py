@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from jobqueue.cli.output import Form, show_all, show_one, table, text
+from jobqueue.cli.output import Form, counted, human, show_all, show_one, table, text
 
 RECORDS = [
     {"queue": "default", "ready": 12, "paused": False, "oldest": None, "hidden": {"a": [1]}},
@@ -53,3 +53,41 @@ def test_one_record_is_a_line_per_field_and_long_text_stays_below_itself(capsys:
 
 def test_a_terminal_is_never_given_what_it_would_obey() -> None:
     assert text("\x1b]0;title\x07red\x1b[31m\nnew") == " ]0;title red [31m new"
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (0, "0ms"),
+        (0.123, "0.123ms"),
+        (312.4, "312ms"),
+        (999.7, "1s"),
+        (1_500, "1.5s"),
+        (59_999, "1m"),
+        (161_000, "2m41s"),
+        (3_661_000, "1h1m"),
+        (200_000_000, "2d8h"),
+        (-2_500, "-2.5s"),
+    ],
+)
+def test_a_duration_is_written_to_two_units(ms: float, said: str) -> None:
+    assert human(ms) == said
+
+
+def test_only_tables_write_durations_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"queue": "default", "oldest_ms": 161_000}
+    show_all([record], Form.TABLE, columns=("queue", "oldest_ms"))
+    show_one(record, Form.TABLE)
+    show_one(record, Form.JSONL)
+
+    assert click.unstyle(capsys.readouterr().out).splitlines() == [
+        "QUEUE    OLDEST",
+        "default   2m41s",
+        "queue   default",
+        "oldest  2m41s",
+        '{"queue":"default","oldest_ms":161000}',
+    ]
+
+
+def test_one_is_singular() -> None:
+    assert (counted(1, "job"), counted(0, "job"), counted(2, "entry", "entries")) == ("1 job", "0 jobs", "2 entries")
