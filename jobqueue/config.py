@@ -277,7 +277,7 @@ class WorkerSettings:
         metadata=_about(
             "JOBQUEUE_REAP_INTERVAL",
             _duration(timedelta(milliseconds=100), timedelta(minutes=5)),
-            "how often dead workers are looked for; less than half a lease",
+            "how often dead workers are looked for; at most half a lease",
         ),
     )
 
