@@ -113,7 +113,8 @@ class Plant:
 
 @pytest.fixture
 async def plant(redis_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[Plant]:
-    plant = Plant(redis_url, namespace, tmp_path)
+    # A name that no worker of another run knows, should one have outlived it.
+    plant = Plant(redis_url, f"{namespace}_{os.getpid()}", tmp_path)
     yield plant
     await plant.close()
 
@@ -150,11 +151,9 @@ async def test_sigterm_under_load_loses_and_doubles_nothing(plant: Plant) -> Non
         await eventually(lambda at=at: len(plant.told("end")) >= at)  # type: ignore[misc]
         worker.send_signal(signal.SIGTERM)
         assert await exit_code(worker) == 0
-        # Nothing waits for its lease to run out.
-        stats = await plant.queue.stats("default")
-        assert all(each.lease_ms > 0 for each in await plant.queue.workers("default"))
-        if worker is second:
-            assert (stats.running, stats.workers) == (0, 0)
+        # It left nothing behind that would wait for its lease to run out.
+        left = [each.name for each in await plant.queue.workers("default") if f":{worker.pid}:" in each.name]
+        assert left == []
         plant.start()
     await plant.ended(3_000)
 
@@ -237,7 +236,7 @@ async def test_whoever_is_killed_every_job_ends_once_and_runs_again_only_for_a_k
     await plant.alive(3)
     many, until = 1_500, time.monotonic() + 8
     await plant.enqueue(many, ms=40)
-    while time.monotonic() < until:
+    while time.monotonic() < until and (await plant.queue.stats("default")).live > 150:
         victim = rng.choice([each for each in plant.workers if each.pid not in killed])
         seen = len(plant.events())
         await eventually(lambda seen=seen: len(plant.events()) > seen + 20, within_s=15)  # type: ignore[misc]
