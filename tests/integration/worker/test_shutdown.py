@@ -1,6 +1,7 @@
 """Ends in order: what runs is finished or given back, and nothing waits for a lease to run out."""
 
 import asyncio
+import random
 import signal
 import threading
 import time
@@ -8,6 +9,7 @@ from collections import Counter
 
 from jobqueue.context import JobContext
 from jobqueue.registry import Registry
+from jobqueue.retry import RetryPolicy
 from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 
@@ -196,3 +198,33 @@ async def test_threads_end_with_their_worker(scene: Scene, registry: Registry) -
         await scene.ended(queue, 20)
 
     await eventually(lambda: not [each for each in threading.enumerate() if each.name.startswith("jobqueue")])
+
+
+async def test_a_worker_stopped_at_any_moment_ends(scene: Scene, registry: Registry) -> None:
+    """`asyncio.wait_for` could swallow the cancellation of a loop, before Python 3.12: one stop in twenty hung."""
+    rng = random.Random(7)
+
+    @registry.task("t", retry=RetryPolicy(max_retries=100, base=seconds(0.001), max_delay=seconds(0.01)))
+    async def handler() -> None:
+        raise ValueError("again")
+
+    queue = scene.queue()
+    await queue.enqueue_many([handler.job() for _ in range(50)])
+    for _ in range(40):
+        async with scene.working() as started:
+            await asyncio.sleep(rng.uniform(0, 0.03))
+            await started.stop()
+
+    assert (await queue.stats("default")).running == 0
+    await queue.purge("default")
+
+
+async def test_a_scheduler_cancelled_at_any_moment_ends(scene: Scene) -> None:
+    rng = random.Random(7)
+    queue = scene.queue()
+    for _ in range(60):
+        caring = asyncio.create_task(queue.scheduler().run())
+        await asyncio.sleep(rng.uniform(0, 0.01))
+        caring.cancel()
+        done, _ = await asyncio.wait([caring], timeout=10)
+        assert done == {caring}
