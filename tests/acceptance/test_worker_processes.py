@@ -74,7 +74,8 @@ class Plant:
         return worker
 
     def events(self) -> list[Event]:
-        lines = [line.split() for line in self._log.read_text().splitlines()]
+        # A line that is being written may be there in part.
+        lines = [line.split() for line in self._log.read_text().split("\n")[:-1]]
         return [Event(each[0], each[1], *map(int, each[2:])) for each in lines]
 
     def told(self, event: str, *, pid: int | None = None) -> list[Event]:
