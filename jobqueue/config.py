@@ -277,7 +277,7 @@ class WorkerSettings:
         metadata=_about(
             "JOBQUEUE_REAP_INTERVAL",
             _duration(timedelta(milliseconds=100), timedelta(minutes=5)),
-            "how often dead workers are looked for; at most half a lease",
+            "how often dead workers are looked for; at most a third of a lease",
         ),
     )
 
@@ -315,9 +315,10 @@ class Settings:
     app: AppSettings = field(default_factory=AppSettings)
 
     def __post_init__(self) -> None:
-        if self.worker.reap_interval > self.redis.lease / 2:
+        # A late tick must not look like a gap of half a lease, which grants an amnesty.
+        if self.worker.reap_interval > self.redis.lease / 3:
             raise ConfigError(
-                f"JOBQUEUE_REAP_INTERVAL ({format_duration(self.worker.reap_interval)}) must be at most half of "
+                f"JOBQUEUE_REAP_INTERVAL ({format_duration(self.worker.reap_interval)}) must be at most a third of "
                 f"JOBQUEUE_LEASE ({format_duration(self.redis.lease)}); lower it or raise the lease"
             )
 

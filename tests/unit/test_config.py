@@ -282,15 +282,15 @@ def test_a_url_may_be_all_that_the_servers_take(env: str, url: str) -> None:
     assert url in (settings.redis.url, settings.postgres.url)
 
 
-def test_dead_workers_are_looked_for_at_least_twice_a_lease() -> None:
+def test_dead_workers_are_looked_for_at_least_thrice_a_lease() -> None:
     assert refused({"JOBQUEUE_LEASE": "8s"}) == (
-        "JOBQUEUE_REAP_INTERVAL (5s) must be at most half of JOBQUEUE_LEASE (8s); lower it or raise the lease"
+        "JOBQUEUE_REAP_INTERVAL (5s) must be at most a third of JOBQUEUE_LEASE (8s); lower it or raise the lease"
     )
-    assert Settings.load({"JOBQUEUE_LEASE": "8s", "JOBQUEUE_REAP_INTERVAL": "4s"}).redis.lease == timedelta(seconds=8)
+    assert Settings.load({"JOBQUEUE_LEASE": "8s", "JOBQUEUE_REAP_INTERVAL": "2s"}).redis.lease == timedelta(seconds=8)
 
 
 def test_the_rule_between_sections_holds_for_settings_made_by_hand() -> None:
-    with pytest.raises(ConfigError, match="at most half"):
+    with pytest.raises(ConfigError, match="at most a third"):
         dataclasses.replace(Settings(), worker=WorkerSettings(reap_interval=timedelta(seconds=10)))
 
 
