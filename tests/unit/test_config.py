@@ -54,7 +54,7 @@ EVERY: list[tuple[str, str, object, str, object]] = [
     ("JOBQUEUE_CANCEL_GRACE", "worker.cancel_grace", timedelta(seconds=5), "1h", timedelta(hours=1)),
     ("JOBQUEUE_MAX_CRASHES", "worker.max_crashes", 3, "1", 1),
     ("JOBQUEUE_MAX_BLOCK", "worker.max_block", timedelta(seconds=60), "300ms", timedelta(milliseconds=300)),
-    ("JOBQUEUE_REAP_INTERVAL", "worker.reap_interval", timedelta(seconds=5), "7.5s", timedelta(seconds=7.5)),
+    ("JOBQUEUE_REAP_INTERVAL", "worker.reap_interval", timedelta(seconds=5), "2.5s", timedelta(seconds=2.5)),
     ("LOG_LEVEL", "log.level", "info", "WARNING", "warning"),
     ("LOG_FORMAT", "log.format", "console", "json", "json"),
     ("JOBQUEUE_APP", "app.app", None, "shop.jobs:registry", "shop.jobs:registry"),

@@ -17,7 +17,7 @@ from jobqueue.registry import Registry
 from testutil.eventually import eventually
 
 LEASE = timedelta(seconds=1)
-REAP = timedelta(milliseconds=150)
+REAP = timedelta(milliseconds=100)
 
 
 def seconds(value: float) -> timedelta:
