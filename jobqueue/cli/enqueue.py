@@ -114,7 +114,7 @@ def _job(type: str, payload: dict[str, Any], registry: Registry | None) -> Job:
 def _payload(text: str) -> dict[str, Any]:
     try:
         payload = msgspec.json.decode(sys.stdin.read() if text == "-" else text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJob(f'payload is not valid JSON: {error}; write e.g. \'{{"to": "ada@example.org"}}\'') from error
     if not isinstance(payload, dict):
         raise InvalidJob(f"payload must be a JSON object, the arguments by name, got {text[:60]}")

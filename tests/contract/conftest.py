@@ -1,5 +1,6 @@
 """Every broker that must keep the contract, by name; the tests ask for one and do not see which."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,15 @@ from jobqueue.broker.base import Broker
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
-from jobqueue.embedded import RedisServer, find_redis_server, start_redis
-from jobqueue.repository.base import DeadLetters
+from jobqueue.config import PostgresSettings
+from jobqueue.embedded import PostgresServer, RedisServer, find_redis_server, start_postgres, start_redis
+from jobqueue.repository.base import DeadLetters, LetterFilter
+from jobqueue.repository.postgres import Database, PostgresArchive, PostgresDeadLetters
+from jobqueue.repository.postgres.migrate import migrate_up
+from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.testing.memory import MemoryBroker, MemoryDeadLetters
 
+_numbers = itertools.count()
 BLOCK = timedelta(milliseconds=40)
 LEASE = timedelta(seconds=15)
 
@@ -43,7 +49,7 @@ async def make_broker(
     made: list[MemoryBroker | RedisStreamsBroker] = []
     server: RedisServer | None = None
     if kind != "memory":
-        server = request.getfixturevalue("valkey" if kind == "valkey" else "redis_server")
+        server = request.getfixturevalue("redis_server" if kind == "redis" else "valkey")
 
     def make(*, lease: timedelta = LEASE, max_crashes: int = 3, history: bool = True) -> Broker:
         if server is None:
@@ -58,6 +64,8 @@ async def make_broker(
         for queue in await broker.queues():
             stats = await broker.stats(queue)
             assert stats.drift == 0
+            if kind == "postgres":
+                continue  # the letters have left the broker; `letters` asks the store for their account
             assert stats.died - stats.requeued - stats.purged == stats.dead
             if isinstance(broker, RedisStreamsBroker):
                 assert await check_queue(broker, queue) == []
@@ -70,10 +78,32 @@ async def broker(make_broker: MakeBroker) -> Broker:
     return made
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with start_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-async def letters(broker: Broker) -> DeadLetters:
-    """The dead-letter queue over *broker*'s own store. Postgres's joins here."""
+async def letters(
+    kind: str, broker: Broker, namespace: str, request: pytest.FixtureRequest
+) -> AsyncIterator[DeadLetters]:
+    """The dead-letter queue over *broker*'s own store, or in Postgres, as `bootstrap` wires it."""
     if isinstance(broker, MemoryBroker):
-        return MemoryDeadLetters(broker)
+        yield MemoryDeadLetters(broker)
+        return
     assert isinstance(broker, RedisStreamsBroker)
-    return RedisDeadLetters(broker)
+    if kind != "postgres":
+        yield RedisDeadLetters(broker)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create_database(f"contract_{next(_numbers)}")
+    await migrate_up(url)
+    async with Database(PostgresSettings(url=url)) as database:
+        stored = PostgresDeadLetters(database, broker, namespace=namespace)
+        archive = PostgresArchive(database, namespace=namespace)
+        fresh = FreshDeadLetters(stored, RedisDeadLetters(broker), broker, archive)
+        yield fresh
+        await fresh.count(LetterFilter())
+        for queue in await broker.queues():
+            assert await check_queue(broker, queue, letters=await stored.accounted(queue)) == []

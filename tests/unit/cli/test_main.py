@@ -108,6 +108,7 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], said: str) -> None:
     ("arguments", "said"),
     [
         (["enqueue", "a", "{"], "payload is not valid JSON"),
+        (["enqueue", "a", "[" * 5000], "payload is not valid JSON"),
         (["enqueue", "a", "[1]"], "payload must be a JSON object"),
         (["enqueue", "a", "{}", "--priority", "urgent"], "priority must be critical, high, medium, low"),
         (["enqueue", "a b", "{}"], "a b"),
