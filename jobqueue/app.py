@@ -14,6 +14,7 @@ from jobqueue.bootstrap import Parts, wire
 from jobqueue.broker.base import Enqueued, EnqueueResult, Found, QueueStats, Settlement, Submission, WorkerInfo
 from jobqueue.clock import from_ms
 from jobqueue.config import Settings
+from jobqueue.durability import Durability, read_durability
 from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob, JobQueueError, RepositoryUnavailable
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key, decode_envelope
 from jobqueue.middleware.base import Middleware
@@ -124,6 +125,7 @@ class JobQueue:
         unique_key: str | None = None,
         result_ttl: timedelta | None = None,
         headers: Mapping[str, str] | None = None,
+        durability: Durability | str | None = None,
     ) -> JobHandle:
         """Queue one job; returns when the broker has it.
 
@@ -135,13 +137,15 @@ class JobQueue:
         Args:
             delay: counted by the broker's clock.
             run_at: an aware datetime; in the past means now.
+            durability: `local`, `fsync` or `replicated:n`: how safe the job is when this returns. Else the settings'.
 
         Raises:
             InvalidJob: the job or an option was refused; nothing was queued.
+            ConfigError: the server cannot keep this durability; nothing was queued.
             IdempotencyConflict: the key stands for another body.
             BrokerUnavailable: nothing was queued.
             Backpressure: the broker is full; nothing was queued.
-            EnqueueUncertain: no answer in time; the job may or may not be queued.
+            EnqueueUncertain: no answer, or not as durable, in time; the job may or may not be queued.
         """
         changes = _given(
             queue=queue,
@@ -160,6 +164,7 @@ class JobQueue:
             run_at_ms=_check_run_at(run_at),
             idempotency_key=check_key("idempotency_key", idempotency_key),
             idempotency_ttl=_check_ttl(idempotency_ttl),
+            durability=self._durability(durability),
         )
         (result,) = await self.parts.broker.enqueue([submission])
         if result.status is Enqueued.CONFLICT:
@@ -167,7 +172,12 @@ class JobQueue:
         return JobHandle(id=result.job_id, queue=job.queue, created=result.status is Enqueued.NEW)
 
     async def enqueue_many(
-        self, jobs: Iterable[Job], *, delay: timedelta | None = None, run_at: datetime | None = None
+        self,
+        jobs: Iterable[Job],
+        *,
+        delay: timedelta | None = None,
+        run_at: datetime | None = None,
+        durability: Durability | str | None = None,
     ) -> list[EnqueueResult]:
         """Queue many jobs, a round trip per batch of up to 500; one result each, in order.
 
@@ -178,8 +188,14 @@ class JobQueue:
             As `enqueue`, but an item that exists already is a result, not an error.
         """
         due, at_ms = _check_delay(delay, run_at), _check_run_at(run_at)
-        submissions = [Submission(job=self._checked(_job(job)), delay=due, run_at_ms=at_ms) for job in jobs]
+        safe = self._durability(durability)
+        submissions = [
+            Submission(job=self._checked(_job(job)), delay=due, run_at_ms=at_ms, durability=safe) for job in jobs
+        ]
         return await self.parts.broker.enqueue(submissions) if submissions else []
+
+    def _durability(self, given: Durability | str | None) -> Durability:
+        return self.settings.redis.durability if given is None else read_durability(given)
 
     def _checked(self, job: Job) -> Job:
         if self._registry is not None and job.type in self._registry:
@@ -407,7 +423,8 @@ class Worker:
             ConfigError: the server is too old, or would evict jobs.
         """
         if self._queue.parts.redis is not None:
-            (await self._queue.parts.redis.server()).check(allow_eviction=self._allow_eviction)
+            for server in await self._queue.parts.redis.servers():
+                server.check(allow_eviction=self._allow_eviction)
         with self._signals() if handle_signals else contextlib.nullcontext():
             caring = asyncio.create_task(self._care.run())
             try:

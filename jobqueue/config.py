@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from jobqueue.clock import format_duration, parse_duration
+from jobqueue.durability import LOCAL, Durability, read_durability
 from jobqueue.errors import ConfigError, InvalidJob
 from jobqueue.job import check_name
 
@@ -84,6 +85,13 @@ def _name(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _durability(text: str) -> Durability:
+    try:
+        return read_durability(text)
+    except InvalidJob as error:
+        raise ValueError(str(error)) from error
+
+
 def _namespace(text: str) -> str:
     if not (text.isidentifier() and text.isascii() and len(text) <= 32):
         raise ValueError(f"must be 1 to 32 letters, digits and _, not beginning with a digit, got {text!r}")
@@ -121,7 +129,15 @@ def _is_url(text: str) -> bool:
     return "@" not in parts.path + parts.fragment
 
 
-_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+_REDIS_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
 _POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 
 
@@ -153,6 +169,14 @@ class RedisSettings:
             "JOBQUEUE_ENQUEUE_TIMEOUT",
             _duration(timedelta(milliseconds=100), timedelta(minutes=5)),
             "after this long an enqueue without an answer raises",
+        ),
+    )
+    durability: Durability = field(
+        default=LOCAL,
+        metadata=_about(
+            "JOBQUEUE_DURABILITY",
+            _durability,
+            "how safe a job is before its enqueue is answered: local, fsync, replicated or replicated:2",
         ),
     )
     lease: timedelta = field(

@@ -74,22 +74,24 @@ class IdempotencyConflict(JobQueueError):
 
 
 class EnqueueUncertain(JobQueueError):
-    """The broker did not answer in time, so the job may or may not be queued.
+    """The broker did not answer in time, so the job may or may not be queued; or it did not confirm in time
+    that the job is as durable as was asked.
 
     Enqueueing the same `Job` again is safe while it lives, and always with an idempotency key;
     `await queue.get(error.job_id)` tells where it is.
     """
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, reason: str | None = None) -> None:
         super().__init__(
-            f"no answer from the broker: job {job_id} may or may not be queued; "
+            f"{reason or 'no answer from the broker'}: job {job_id} may or may not be queued; "
             f"enqueue the same Job again (safe while it lives, always with an idempotency key) "
             f"or look it up by its id"
         )
         self.job_id = job_id
+        self.reason = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.job_id,)
+        return type(self), (self.job_id, self.reason)
 
 
 class JobTimeout(JobQueueError, TimeoutError):

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from jobqueue.durability import LOCAL, Durability
 from jobqueue.job import Job, JobState, Priority
 from jobqueue.outcome import Outcome
 from jobqueue.record import DeadLetter, Execution, JournalKind
@@ -23,7 +24,8 @@ class Submission:
 
     Due after *delay* (by the broker's clock) or at *run_at_ms* (wall time, ms since the epoch).
     With an *idempotency_key*, the same job again within *idempotency_ttl* queues nothing.
-    *generation* counts how often the job came back from the dead letters.
+    *generation* counts how often the job came back from the dead letters. It is answered when it is
+    as safe as *durability* asks.
     """
 
     job: Job
@@ -32,6 +34,7 @@ class Submission:
     idempotency_key: str | None = None
     idempotency_ttl: timedelta = timedelta(hours=24)
     generation: int = 0
+    durability: Durability = LOCAL
 
 
 class Enqueued(StrEnum):

@@ -1,24 +1,24 @@
-"""Connections to Redis, and the one place where its errors become ours.
+"""Lines to Redis, and the one place where its errors become ours.
 
 redis-py makes, secures and authenticates the connection and parses the replies. Its own retries are
-off: they repeat writes. A `Line` carries one exchange at a time and reconnects for the next.
+off: they repeat writes. A line carries one exchange at a time and reconnects for the next; `dialer`
+makes them.
 """
 
 import asyncio
 import math
 import random
-import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool as BlockingPool
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     MasterDownError,
     NoPermissionError,
     NoScriptError,
@@ -26,26 +26,23 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
-from redis.retry import Retry as BlockingRetry
 
 from jobqueue.broker.scripts import ALL, Value
-from jobqueue.config import mask_url
-from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable, ConfigError
+from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable
 
 Command = Sequence[Value]
+WAITS = frozenset({"WAIT", "WAITAOF"})
 
 _TRANSIENT = (
     "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
     "MISCONF",
     "BUSY",
     "NOREPLICAS",
     "UNBLOCKED",
 )
+_PASSES = (AskError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 _ELSEWHERE = (ReadOnlyError, MasterDownError)  # the primary is another by now: its name must be resolved again
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 _Reply = TypeVar("_Reply")
@@ -55,91 +52,58 @@ class NoReply(BrokerUnavailable):
     """The command was sent and may have been carried out; its reply never came."""
 
 
-class Dialer:
-    """Makes connections to one Redis."""
+class Line(ABC):
+    """Carries commands to the server that they concern, and brings their replies."""
 
-    def __init__(self, url: str, *, timeout_s: float, client_name: str) -> None:
-        self.url = mask_url(url)
-        self.timeout_s = timeout_s
-        options: dict[str, Any] = {
-            "protocol": 2,
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": timeout_s,
-            "socket_keepalive": True,
-            "socket_keepalive_options": _keepalive(),
-            "health_check_interval": 0,
-            "client_name": client_name,
-            "decode_responses": False,
-        }
-        if url.startswith("unix://"):
-            del options["socket_keepalive"], options["socket_keepalive_options"]
-        self._url, self._options = url, options
-        try:
-            self._pool = ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), **options)
-            self.line()
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"REDIS_URL {self.url!r}: {error}") from error
+    def __init__(self, where: str) -> None:
+        self._where = where
 
-    def line(self) -> "Line":
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        # A `Line` bounds whole exchanges itself. redis-py would send with `asyncio.wait_for`, which costs a task
-        # a command, and before Python 3.12 may swallow a cancellation: its loop would then go on for ever.
-        connection.socket_timeout = None
-        return Line(connection, self)
-
-    def blocking_line(self, timeout_s: float) -> "BlockingLine":
-        timeout_s = min(timeout_s, self.timeout_s)
-        options = {**self._options, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-        pool = BlockingPool.from_url(self._url, retry=BlockingRetry(NoBackoff(), 0), **options)
-        return BlockingLine(pool.make_connection(), self)
-
-    def translate(self, error: Exception, *, sent: bool) -> BrokerError:
-        """redis-py's error as ours."""
-        if isinstance(error, AuthenticationError | NoPermissionError):
-            return BrokerError(f"Redis at {self.url} refuses us: {error}")
-        if isinstance(error, BusyLoadingError):  # which redis-py takes for a lost connection
-            return BrokerUnavailable(f"Redis at {self.url} is loading its data")
-        if isinstance(error, OutOfMemoryError):
-            return Backpressure(
-                f"Redis at {self.url} is out of memory and takes no new jobs; drain, or raise its maxmemory"
-            )
-        if isinstance(error, ResponseError):
-            return refused(error)
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        kind = NoReply if sent else BrokerUnavailable
-        return kind(f"Redis at {self.url} cannot be reached ({what})")
-
-
-class Line:
-    """One connection, one exchange at a time."""
-
-    def __init__(self, connection: AbstractConnection, dialer: Dialer) -> None:
-        self._connection = connection
-        self._dialer = dialer
-        self._turn = asyncio.Lock()
-
-    async def call(self, command: Command, *, timeout_s: float | None = None) -> Any:
-        """Send one command and return its reply.
+    async def call(self, command: Command, *, at: str | None = None, timeout_s: float | None = None) -> Any:
+        """Send one command and return its reply. A command without a key goes to the node of the key *at*.
 
         Raises:
             NoReply: sent, unanswered. BrokerUnavailable: not carried out. Backpressure: out of memory.
         """
-        (reply,) = await self.exchange((command,), timeout_s=timeout_s)
+        (reply,) = await self.exchange((command,), at=at, timeout_s=timeout_s)
         if isinstance(reply, ResponseError):
-            raise self._dialer.translate(reply, sent=True) from reply
+            raise translate(reply, self._where, sent=True) from reply
         return reply
 
-    async def exchange(self, commands: Sequence[Command], *, timeout_s: float | None = None) -> list[Any]:
+    @abstractmethod
+    async def exchange(
+        self, commands: Sequence[Command], *, at: str | None = None, timeout_s: float | None = None
+    ) -> list[Any]:
         """Send commands in one write and return their replies; refusals come as `ResponseError` values.
 
-        A script that the server does not know did not run: it is loaded and called again.
+        A script that the server does not know did not run: it is loaded and called again, and so is
+        what waits for its replication.
         """
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class NodeLine(Line):
+    """One connection, one exchange at a time."""
+
+    def __init__(self, connection: AbstractConnection, where: str, timeout_s: float) -> None:
+        super().__init__(where)
+        # Whole exchanges are bounded here. redis-py would send with `asyncio.wait_for`, which costs a task
+        # a command, and before Python 3.12 may swallow a cancellation: its loop would then go on for ever.
+        connection.socket_timeout = None
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._turn = asyncio.Lock()
+
+    async def exchange(
+        self, commands: Sequence[Command], *, at: str | None = None, timeout_s: float | None = None
+    ) -> list[Any]:
         await self._take_turn()
         try:
             replies = await self._exchange(commands, timeout_s)
-            missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            missing = _not_run(commands, replies)
             if missing:
-                again = await self._exchange([_with_source(commands[n]) for n in missing], timeout_s)
+                again = await self._exchange([with_source(commands[n]) for n in missing], timeout_s)
                 for n, reply in zip(missing, again, strict=True):
                     replies[n] = reply
             return replies
@@ -149,16 +113,16 @@ class Line:
     async def _take_turn(self) -> None:
         """Wait for those who came before, but not for all their timeouts."""
         try:
-            async with asyncio.timeout(self._dialer.timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 await self._turn.acquire()
         except TimeoutError as error:
-            raise BrokerUnavailable(f"Redis at {self._dialer.url} does not answer; others wait for it too") from error
+            raise BrokerUnavailable(f"Redis at {self._where} does not answer; others wait for it too") from error
 
     async def _exchange(self, commands: Sequence[Command], timeout_s: float | None) -> list[Any]:
         connection = self._connection
         sent = False
         try:
-            async with asyncio.timeout(self._dialer.timeout_s if timeout_s is None else timeout_s):
+            async with asyncio.timeout(self._timeout_s if timeout_s is None else timeout_s):
                 if _hung_up(connection):
                     await connection.disconnect(nowait=True)
                 if not connection.is_connected:
@@ -174,7 +138,7 @@ class Line:
             return replies
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
-            raise self._dialer.translate(error, sent=sent) from error
+            raise translate(error, self._where, sent=sent) from error
         except BaseException:
             # Somebody else's reply must never be read as ours: a broken-off exchange ends the connection.
             await connection.disconnect(nowait=True)
@@ -196,24 +160,43 @@ def _hung_up(connection: AbstractConnection) -> bool:
     return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
-class BlockingLine:
+class BlockingLine(ABC):
     """A `Line` for a thread of its own."""
 
-    def __init__(self, connection: Any, dialer: Dialer) -> None:
-        self._connection = connection
-        self._dialer = dialer
+    def __init__(self, where: str) -> None:
+        self._where = where
 
-    def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one write and return their replies; raises on the first refusal."""
-        replies = self._exchange(commands)
-        missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:
-            again = self._exchange([_with_source(commands[n]) for n in missing])
-            for n, reply in zip(missing, again, strict=True):
-                replies[n] = reply
+    def call_each(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands and return their replies; raises on the first refusal."""
+        replies = self.exchange(commands)
         for reply in replies:
             if isinstance(reply, ResponseError):
-                raise self._dialer.translate(reply, sent=True) from reply
+                raise translate(reply, self._where, sent=True) from reply
+        return replies
+
+    @abstractmethod
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """As `Line.exchange`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection, also under an exchange of another thread."""
+
+
+class BlockingNodeLine(BlockingLine):
+    """One connection."""
+
+    def __init__(self, connection: Any, where: str) -> None:
+        super().__init__(where)
+        self._connection = connection
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        replies = self._exchange(commands)
+        missing = _not_run(commands, replies)
+        if missing:
+            again = self._exchange([with_source(commands[n]) for n in missing])
+            for n, reply in zip(missing, again, strict=True):
+                replies[n] = reply
         return replies
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -228,7 +211,7 @@ class BlockingLine:
         except (RedisError, OSError, ValueError) as error:
             # ValueError: the socket was closed by another thread, which is how a beat is cut short.
             connection.disconnect()
-            raise self._dialer.translate(error, sent=True) from error
+            raise translate(error, self._where, sent=True) from error
 
     def _read(self) -> Any:
         try:
@@ -240,11 +223,27 @@ class BlockingLine:
         self._connection.disconnect()
 
 
+def translate(error: Exception, where: str, *, sent: bool) -> BrokerError:
+    """redis-py's error as ours."""
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return BrokerError(f"Redis at {where} refuses us: {error}")
+    if isinstance(error, BusyLoadingError):  # which redis-py takes for a lost connection
+        return BrokerUnavailable(f"Redis at {where} is loading its data")
+    if isinstance(error, OutOfMemoryError):
+        return Backpressure(f"Redis at {where} is out of memory and takes no new jobs; drain, or raise its maxmemory")
+    if isinstance(error, ResponseError):
+        return refused(error)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    kind = NoReply if sent else BrokerUnavailable
+    return kind(f"Redis at {where} cannot be reached ({what})")
+
+
 def refused(error: ResponseError) -> BrokerError:
     """A refusal as ours: one that passes by itself, or one that does not."""
     text = str(error)
     code = getattr(error, "status_code", None) or text.partition(" ")[0]
-    if code in _TRANSIENT or any(word in text for word in ("LOADING", "READONLY", "MISCONF")):
+    passes = isinstance(error, _PASSES) or code in _TRANSIENT
+    if passes or any(word in text for word in ("LOADING", "READONLY", "MISCONF")):
         return BrokerUnavailable(f"Redis cannot serve now: {code} {text}")
     if "OOM" in text or "out of memory" in text.lower():
         return Backpressure("Redis is out of memory and takes no new jobs; drain, or raise its maxmemory")
@@ -272,11 +271,17 @@ async def persist(attempt: Callable[[], Awaitable[_Reply]], *, deadline_s: float
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
-def _with_source(command: Command) -> list[Value]:
-    script = ALL[str(command[1])]
-    return ["EVAL", script.source, *command[2:]]
+def with_source(command: Command) -> list[Value]:
+    """The same call for a server that may not know the script."""
+    if command[0] != "EVALSHA":
+        return list(command)
+    return ["EVAL", ALL[str(command[1])].source, *command[2:]]
 
 
-def _keepalive() -> dict[int, int]:
-    names = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-    return {getattr(socket, name): value for name, value in names.items() if hasattr(socket, name)}
+def _not_run(commands: Sequence[Command], replies: Sequence[Any]) -> list[int]:
+    """Ordinals of scripts that the server did not know, and of the waits behind them."""
+    missing: list[int] = []
+    for n, reply in enumerate(replies):
+        if isinstance(reply, NoScriptError) or (missing and commands[n][0] in WAITS):
+            missing.append(n)
+    return missing

@@ -8,17 +8,17 @@ from typing import Any
 import structlog
 from redis.exceptions import ResponseError
 
-from jobqueue.broker import entry, scripts, settle
+from jobqueue.broker import scripts, settle
 from jobqueue.broker.base import Beat, Delivery, Settlement
-from jobqueue.broker.connection import BlockingLine, Dialer, refused
-from jobqueue.broker.keys import GROUP, QueueKeys
-from jobqueue.broker.scripts import Value
+from jobqueue.broker.connection import BlockingLine, NoReply, refused
+from jobqueue.broker.dialer import Dialer
+from jobqueue.broker.keys import QueueKeys
+from jobqueue.broker.reader import Reader
 from jobqueue.broker.submit import declare
 from jobqueue.errors import LeaseLost
 
 BLOCK_MS = 2_000
-_READ_GRACE_S = 3.0
-_MANY = 16
+_WAKE_LIMIT_S = 0.5
 _PAUSE_AFTER_NOGROUP_S = 0.1
 
 _log = structlog.get_logger("jobqueue.broker")
@@ -62,64 +62,47 @@ class RedisConsumer:
         self._journal_max = journal_max
         self._clock = _ServerClock(server_ms)
         self._dialer = dialer
-        # Reads block, so nothing else may wait behind them.
-        self._reader = dialer.line()
         self._writer = dialer.line()
-        self._streams = [
-            (queue, rank, stream) for queue in queues for rank, stream in enumerate(self._keys[queue].streams)
-        ]
-        self._place = {stream.encode(): (queue, rank) for queue, rank, stream in self._streams}
-        self._hot = 0
+        mine = list(self._keys.items())
+        shares = [[each] for each in mine] if dialer.one_slot_reads else [mine]
+        self._readers = [Reader(dialer.line(), name, share, self._recover) for share in shares]
 
     async def fetch(self, want: int, *, skip: Collection[str] = (), wait: bool = True) -> list[Delivery]:
-        open_streams = [stream for queue, _, stream in self._streams if queue not in skip]
-        if not open_streams:
+        readers = [reader for reader in self._readers if reader.open(skip)]
+        if not readers:
             await asyncio.sleep(BLOCK_MS / 1000 if wait else 0)
             return []
         taken: list[Delivery] = []
-        if self._hot == 1 or (self._hot and want >= _MANY):
-            # Half the cost of the script. A read names no more streams than yielded last time.
-            taken = await self._read(want, open_streams[: self._hot])
-        if not taken:
-            taken = await self._read_in_order(want, open_streams)
-        if not taken and wait:
-            # Of each stream that fills at the same instant: one is enough to wake up.
-            taken = await self._read(1, open_streams, block=True)
-        return taken
+        for reader in readers:
+            if len(taken) < want:
+                taken += await reader.take(want - len(taken), skip)
+        if taken or not wait:
+            return taken
+        if len(readers) == 1:
+            return await readers[0].block(skip, BLOCK_MS)
+        return await self._block_on_all(readers, skip)
 
-    async def _read(self, want: int, streams: list[str], *, block: bool = False) -> list[Delivery]:
-        """A plain read. Its COUNT counts per stream: lower ones may give what the higher ones had room for."""
-        command: list[Value] = ["XREADGROUP", "GROUP", GROUP, self.name, "COUNT", want]
-        if block:
-            command += ["BLOCK", BLOCK_MS]
-        command += ["STREAMS", *streams, *[">"] * len(streams)]
-        timeout_s = BLOCK_MS / 1000 + _READ_GRACE_S if block else None
-        return await self._exchange_read(command, want, streams, timeout_s)
-
-    async def _read_in_order(self, want: int, streams: list[str]) -> list[Delivery]:
-        """A read that never takes from a lower stream what a higher one could give."""
-        command: list[Value] = ["EVALSHA", scripts.FETCH.sha, len(streams), *streams, self.name, want]
-        return await self._exchange_read(command, want, streams, None)
-
-    async def _exchange_read(
-        self, command: list[Value], want: int, streams: list[str], timeout_s: float | None
-    ) -> list[Delivery]:
-        (reply,) = await self._reader.exchange((command,), timeout_s=timeout_s)
-        if isinstance(reply, ResponseError):
-            await self._recover(reply)
-            return []
-        taken = self._deliveries(reply)
-        self._hot = _reach(want, streams, reply) if taken else 0
-        return taken
-
-    def _deliveries(self, reply: Any) -> list[Delivery]:
-        """A reply of XREADGROUP. An entry deleted under us has no fields any more: there is no job to run."""
-        return [
-            entry.delivery(*self._place[stream], entry_id, fields)
-            for stream, entries in reply or ()
-            for entry_id, fields in entries
-            if fields
-        ]
+    async def _block_on_all(self, readers: Sequence[Reader], skip: Collection[str]) -> list[Delivery]:
+        """A blocked read per queue; when one of them has something, the others are woken."""
+        ids = [await reader.client_id() for reader in readers]
+        reads = [asyncio.create_task(reader.block(skip, BLOCK_MS)) for reader in readers]
+        try:
+            await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+            blocked = [n for n, read in enumerate(reads) if not read.done()]
+            for n in blocked:
+                await self._writer.call(["CLIENT", "UNBLOCK", ids[n]], at=readers[n].key)
+            if blocked:
+                await asyncio.wait([reads[n] for n in blocked], timeout=_WAKE_LIMIT_S)
+        finally:
+            for read in reads:
+                read.cancel()
+            ended = await asyncio.gather(*reads, return_exceptions=True)
+        for answer in ended:
+            if isinstance(answer, asyncio.CancelledError):
+                raise NoReply("a read had to be broken off; what it took comes back by adopt")
+            if isinstance(answer, BaseException):
+                raise answer
+        return [delivery for answer in ended if not isinstance(answer, BaseException) for delivery in answer]
 
     async def _recover(self, refusal: ResponseError) -> None:
         """Make a lost group again, from the beginning: a job may run twice, none is skipped."""
@@ -131,20 +114,7 @@ class RedisConsumer:
         await asyncio.sleep(_PAUSE_AFTER_NOGROUP_S)
 
     async def adopt(self) -> list[Delivery]:
-        streams = [stream for _, _, stream in self._streams]
-        mine: list[Delivery] = []
-        after = [b"0"] * len(streams)
-        while streams:
-            command: list[Value] = ["XREADGROUP", "GROUP", GROUP, self.name, "COUNT", 200]
-            command += ["STREAMS", *streams, *after]
-            (reply,) = await self._writer.exchange((command,))
-            if isinstance(reply, ResponseError):
-                await self._recover(reply)
-                return []
-            mine += self._deliveries(reply)
-            pages = [(stream.decode(), entries[-1][0]) for stream, entries in reply or () if entries]
-            streams, after = [stream for stream, _ in pages], [last for _, last in pages]
-        return mine
+        return [delivery for reader in self._readers for delivery in await reader.adopt()]
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         commands = [
@@ -182,7 +152,8 @@ class RedisConsumer:
         )
 
     async def close(self) -> None:
-        await self._reader.close()
+        for reader in self._readers:
+            await reader.close()
         await self._writer.close()
 
 
@@ -208,7 +179,7 @@ class RedisHeartbeat:
             )
             for queue, keys in self._keys.items()
         ]
-        replies = self._line.exchange(commands)
+        replies = self._line.call_each(commands)
         return [self._heard(queue, reply) for queue, reply in zip(self._keys, replies, strict=True)]
 
     def _heard(self, queue: str, reply: list[Any]) -> Beat:
@@ -221,16 +192,6 @@ class RedisHeartbeat:
 
     def close(self) -> None:
         self._line.close()
-
-
-def _reach(want: int, streams: list[str], reply: Any) -> int:
-    """How many streams, from the top, it took to get *want*; all that yielded where it was less."""
-    taken, lowest = 0, b""
-    for stream, entries in reply:
-        taken, lowest = taken + len(entries), stream
-        if taken >= want:
-            break
-    return 1 + streams.index(lowest.decode())
 
 
 def _by_queue(settlements: Sequence[Settlement]) -> dict[str, list[Settlement]]:

@@ -21,14 +21,16 @@ from jobqueue.broker.base import (
     Submission,
     WorkerInfo,
 )
-from jobqueue.broker.connection import Dialer
+from jobqueue.broker.connection import Line
 from jobqueue.broker.consumer import RedisConsumer
+from jobqueue.broker.dial import dial
 from jobqueue.broker.journal import RedisJournal
 from jobqueue.broker.keys import GROUP, QueueKeys, queue_names
 from jobqueue.broker.reap import Reaper
 from jobqueue.broker.server import ServerFacts, ask_server
 from jobqueue.broker.submit import Submitter, declare
 from jobqueue.clock import SystemClock, to_ms
+from jobqueue.durability import LOCAL, Durability
 from jobqueue.errors import BrokerError, ConfigError, EnqueueUncertain
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_name
 from jobqueue.outcome import Cancelled
@@ -61,7 +63,7 @@ class RedisStreamsBroker:
     ) -> None:
         self.namespace = namespace
         self.history = history
-        self._dialer = Dialer(url, timeout_s=timeout.total_seconds(), client_name="jobqueue")
+        self._dialer = dial(url, timeout_s=timeout.total_seconds())
         self._enqueue_timeout_s = enqueue_timeout.total_seconds()
         self.lease = lease
         self._lease_ms = to_ms(lease)
@@ -69,7 +71,8 @@ class RedisStreamsBroker:
         self._journal_max = journal_max_bytes
         self._producing = self._dialer.line()
         self._operating = self._dialer.line()
-        self._submitters: dict[str, Submitter] = {}
+        self._waiting_lines: list[Line] = []
+        self._submitters: dict[tuple[str, Durability], Submitter] = {}
         self._reapers: dict[str, Reaper] = {}
         self._keys: dict[str, QueueKeys] = {}
         self.journal = RedisJournal(self._operating, self.keys)
@@ -85,17 +88,18 @@ class RedisStreamsBroker:
         if len(submissions) == 1:
             submission = submissions[0]
             body = submission.job.to_wire()
-            return await self._submitter(submission.job.queue).submit(submissions, [body], len(body))
+            submitter = self._submitter(submission.job.queue, submission.durability)
+            return await submitter.submit(submissions, [body], len(body))
         return await self._enqueue_many(submissions)
 
     async def _enqueue_many(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
-        by_queue: dict[str, list[int]] = {}
+        by_queue: dict[tuple[str, Durability], list[int]] = {}
         for n, submission in enumerate(submissions):
-            by_queue.setdefault(submission.job.queue, []).append(n)
+            by_queue.setdefault((submission.job.queue, submission.durability), []).append(n)
         shares: list[list[int]] = []
         answers = []
-        for queue, numbers in by_queue.items():
-            submitter = self._submitter(queue)
+        for (queue, durability), numbers in by_queue.items():
+            submitter = self._submitter(queue, durability)
             for share, bodies, size in _shares(submissions, numbers):
                 shares.append(share)
                 answers.append(submitter.submit([submissions[n] for n in share], bodies, size))
@@ -109,12 +113,17 @@ class RedisStreamsBroker:
                 results[n] = result
         return [result for result in results if result is not None]
 
-    def _submitter(self, queue: str) -> Submitter:
-        submitter = self._submitters.get(queue)
+    def _submitter(self, queue: str, durability: Durability) -> Submitter:
+        submitter = self._submitters.get((queue, durability))
         if submitter is None:
             self.keys(queue)
-            submitter = self._submitters[queue] = Submitter(
-                self._producing, self.namespace, queue, timeout_s=self._enqueue_timeout_s
+            line = self._producing
+            if durability != LOCAL:
+                # Nobody else waits behind the waiting for a disk or a replica.
+                line = self._dialer.line()
+                self._waiting_lines.append(line)
+            submitter = self._submitters[queue, durability] = Submitter(
+                line, self.namespace, queue, durability, timeout_s=self._enqueue_timeout_s
             )
         return submitter
 
@@ -231,8 +240,17 @@ class RedisStreamsBroker:
         ]
 
     async def server(self) -> ServerFacts:
-        """What there is to know about the server, for start-up checks and the doctor."""
-        return await ask_server(self._operating)
+        """What there is to know about the server; in a cluster, about one of its primaries."""
+        return (await self.servers())[0]
+
+    async def servers(self) -> list[ServerFacts]:
+        """What there is to know about each primary, for start-up checks and the doctor."""
+        lines = await self._dialer.every_node()
+        try:
+            return [await ask_server(line) for line in lines]
+        finally:
+            for line in lines:
+                await line.close()
 
     async def call(self, command: Sequence[scripts.Value]) -> Any:
         """One raw command on this broker's connection, for the adapter's other modules."""
@@ -244,8 +262,8 @@ class RedisStreamsBroker:
 
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
-        await self._producing.close()
-        await self._operating.close()
+        for line in (self._producing, self._operating, *self._waiting_lines):
+            await line.close()
 
 
 def _shares(submissions: Sequence[Submission], numbers: list[int]) -> Iterable[tuple[list[int], list[bytes], int]]:

@@ -1,5 +1,6 @@
 """What the server is and whether it is fit to hold jobs."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ class ServerFacts(msgspec.Struct, kw_only=True):
     aof: bool | None = None
     rdb_last_ok: bool | None = None
     now_ms: int = 0
+    skew_ms: float = 0.0
+    """How far its clock is ahead of this machine's."""
 
     @property
     def may_evict(self) -> bool:
@@ -50,8 +53,12 @@ class ServerFacts(msgspec.Struct, kw_only=True):
 
 async def ask_server(line: Line) -> ServerFacts:
     """Read the facts; a server that forbids INFO leaves them empty."""
+    await line.call(["PING"])  # the first call connects, which takes its time
+    before = time.time()
     seconds, micros = await line.call(["TIME"])
-    facts = ServerFacts(now_ms=int(seconds) * 1000 + int(micros) // 1000)
+    here_ms = (before + time.time()) / 2 * 1000
+    now_ms = int(seconds) * 1000 + int(micros) / 1000
+    facts = ServerFacts(now_ms=int(now_ms), skew_ms=now_ms - here_ms)
     try:
         info = _parse(await line.call(["INFO"]))
     except BrokerError:

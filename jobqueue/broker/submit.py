@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 from jobqueue.broker import scripts
 from jobqueue.broker.base import Enqueued, EnqueueResult, Submission
+from jobqueue.broker.confirm import Confirmation, Unconfirmed
 from jobqueue.broker.connection import Line, NoReply, persist
 from jobqueue.broker.entry import spec
 from jobqueue.broker.keys import QueueKeys, queue_names
 from jobqueue.broker.scripts import Value
+from jobqueue.durability import Durability
 from jobqueue.errors import BrokerError, BrokerUnavailable, ConfigError, EnqueueUncertain
 
 MAX_BATCH_JOBS = 500
@@ -39,10 +41,11 @@ class _Ticket:
 
 
 class Submitter:
-    """The enqueues of one process to one queue."""
+    """The enqueues of one process to one queue, with one durability."""
 
-    def __init__(self, line: Line, namespace: str, queue: str, *, timeout_s: float) -> None:
+    def __init__(self, line: Line, namespace: str, queue: str, durability: Durability, *, timeout_s: float) -> None:
         self._line = line
+        self._confirmation = Confirmation(durability)
         self._namespace = namespace
         self._queue = queue
         self._keys = QueueKeys.of(namespace, queue)
@@ -103,16 +106,22 @@ class Submitter:
         deadline_s = batch[0].deadline_s
         if not self._declared:
             await self._make_queue(deadline_s)
-        answer: bytes = await persist(lambda: self._line.call(command), deadline_s=deadline_s)
+        answer = await self._confirmed(command, deadline_s)
         if answer == _UNDECLARED:
             # The data was flushed under us. Nothing was queued: the same batch again, on a queue made anew.
             await self._make_queue(deadline_s)
-            answer = await persist(lambda: self._line.call(command), deadline_s=deadline_s)
+            answer = await self._confirmed(command, deadline_s)
         results = _results([each.job.id for ticket in batch for each in ticket.submissions], answer)
         for ticket in batch:
             if not ticket.answer.done():
                 ticket.answer.set_result(results[: len(ticket.submissions)])
             del results[: len(ticket.submissions)]
+
+    async def _confirmed(self, command: list[Value], deadline_s: float) -> bytes:
+        """Carry the batch out, and again while it is not as safe as it has to be: once done, it is not done twice."""
+        return await persist(
+            lambda: self._confirmation.call(self._line, command, deadline_s=deadline_s), deadline_s=deadline_s
+        )
 
     def _command(self, batch: list[_Ticket]) -> list[Value]:
         keys: list[str] = []
@@ -136,6 +145,7 @@ class Submitter:
     async def _make_queue(self, deadline_s: float) -> None:
         try:
             await persist(lambda: declare(self._line, self._namespace, [self._queue]), deadline_s=deadline_s)
+            await persist(lambda: self._confirmation.prepare(self._line, at=self._keys.meta), deadline_s=deadline_s)
         except NoReply as error:
             raise BrokerUnavailable(str(error)) from error  # no job has been sent yet: nothing is uncertain
         self._declared = True
@@ -176,7 +186,8 @@ def _fail(batch: list[_Ticket], error: Exception) -> None:
         if ticket.answer.done():
             continue
         if isinstance(error, NoReply):
-            mine: Exception = EnqueueUncertain(ticket.submissions[0].job.id)
+            reason = str(error) if isinstance(error, Unconfirmed) else None
+            mine: Exception = EnqueueUncertain(ticket.submissions[0].job.id, reason)
             mine.__cause__ = error
         elif isinstance(error, BrokerUnavailable):
             mine = BrokerUnavailable(f"{error}; nothing was queued")

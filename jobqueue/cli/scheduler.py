@@ -45,7 +45,8 @@ async def _schedule(settings: Settings) -> None:
     async with JobQueue.from_settings(settings) as queue:
         parts = queue.parts
         if parts.redis is not None:
-            (await parts.redis.server()).check(allow_eviction=settings.redis.allow_eviction)
+            for server in await parts.redis.servers():
+                server.check(allow_eviction=settings.redis.allow_eviction)
         scheduling = asyncio.create_task(parts.scheduler().run())
 
         def stop() -> None:

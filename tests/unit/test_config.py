@@ -23,6 +23,7 @@ from jobqueue.config import (
     show,
     written,
 )
+from jobqueue.durability import LOCAL, Durability
 from jobqueue.errors import ConfigError
 
 # variable, place in the file, default, another value as written, the same as read
@@ -31,6 +32,7 @@ EVERY: list[tuple[str, str, object, str, object]] = [
     ("JOBQUEUE_NAMESPACE", "redis.namespace", "jq", "shop_1", "shop_1"),
     ("JOBQUEUE_REDIS_TIMEOUT", "redis.timeout", timedelta(seconds=5), "100ms", timedelta(milliseconds=100)),
     ("JOBQUEUE_ENQUEUE_TIMEOUT", "redis.enqueue_timeout", timedelta(seconds=10), "5m", timedelta(minutes=5)),
+    ("JOBQUEUE_DURABILITY", "redis.durability", LOCAL, "replicated:2", Durability("replicated", 2)),
     ("JOBQUEUE_LEASE", "redis.lease", timedelta(seconds=15), "1h", timedelta(hours=1)),
     ("JOBQUEUE_JOURNAL_MAX_BYTES", "redis.journal_max_bytes", 268_435_456, "1024", 1024),
     ("JOBQUEUE_ALLOW_EVICTION", "redis.allow_eviction", False, "true", True),
@@ -203,9 +205,21 @@ WRONG = [
     ),
     ("WORKER_QUEUES", " , ,", "must name at least one queue, e.g. critical,default,low"),
     ("WORKER_QUEUES", "a,b,a", "names a queue twice, got 'a,b,a'"),
-    ("REDIS_URL", "localhost:6379", "must begin with redis:// or rediss:// or unix://, got 'localhost:6379'"),
-    ("REDIS_URL", "redis:localhost", "must begin with redis:// or rediss:// or unix://, got 'redis:localhost'"),
-    ("REDIS_URL", "http://h", "must begin with redis:// or rediss:// or unix://, got 'http://h'"),
+    (
+        "REDIS_URL",
+        "localhost:6379",
+        "must begin with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel:// or redis+cluster:// or rediss+cluster://, got 'localhost:6379'",
+    ),
+    (
+        "REDIS_URL",
+        "redis:localhost",
+        "must begin with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel:// or redis+cluster:// or rediss+cluster://, got 'redis:localhost'",
+    ),
+    (
+        "REDIS_URL",
+        "http://h",
+        "must begin with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel:// or redis+cluster:// or rediss+cluster://, got 'http://h'",
+    ),
     ("REDIS_URL", "redis://h:many", f"is no valid URL: 'redis://***'; {URL_RULE.format('redis')}"),
     ("REDIS_URL", "redis://h:65536", f"is no valid URL: 'redis://***'; {URL_RULE.format('redis')}"),
     ("REDIS_URL", "redis://[::1", f"is no valid URL: 'redis://***'; {URL_RULE.format('redis')}"),

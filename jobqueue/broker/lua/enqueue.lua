@@ -23,7 +23,11 @@ local last = redis.call('GET', producer)
 if last then
   local done, answer = string.match(last, '^(%d+) (.*)$')
   done = tonumber(done)
-  if done == number then return answer end
+  if done == number then
+    -- Also a write: WAIT and WAITAOF tell how far the last write of the connection has come.
+    redis.call('PEXPIRE', producer, remember_ms)
+    return answer
+  end
   if done > number then return redis.error_reply('STALE batch ' .. number .. ' after ' .. done) end
 end
 

@@ -1,0 +1,137 @@
+"""Dialers make lines: to one server, to the primary that Sentinels name, or to a cluster (`cluster`).
+
+redis-py opens the connections. A connection found through Sentinels asks them again each time it is
+opened, so a line follows a failover when it reconnects.
+"""
+
+import socket
+from abc import ABC, abstractmethod
+from typing import Any
+
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool as BlockingPool
+from redis.connection import SSLConnection, parse_url
+from redis.retry import Retry as BlockingRetry
+from redis.sentinel import Sentinel as BlockingSentinel
+from redis.sentinel import SentinelConnectionPool as BlockingSentinelPool
+
+from jobqueue.broker.address import Address, Node
+from jobqueue.broker.connection import BlockingLine, BlockingNodeLine, Line, NodeLine
+from jobqueue.errors import ConfigError
+
+# Sentinels are asked one after the other: one that is silent must leave time for the next.
+_SENTINEL_TIMEOUT_S = 1.0
+
+
+class Dialer(ABC):
+    """Makes lines to one Redis, whatever it consists of."""
+
+    one_slot_reads = False
+    """Whether a read may only name streams of one queue."""
+
+    def __init__(self, address: Address, *, timeout_s: float, client_name: str) -> None:
+        self.address = address
+        self.where = address.masked
+        self.timeout_s = timeout_s
+        self._options = _options(address, timeout_s, client_name)
+
+    @abstractmethod
+    def line(self) -> Line: ...
+
+    @abstractmethod
+    def blocking_line(self, timeout_s: float) -> BlockingLine: ...
+
+    async def every_node(self) -> list[Line]:
+        """A line to each primary."""
+        return [self.line()]
+
+
+class NodeDialer(Dialer):
+    """To one server."""
+
+    def __init__(self, address: Address, *, timeout_s: float, client_name: str, node: Node | None = None) -> None:
+        super().__init__(address, timeout_s=timeout_s, client_name=client_name)
+        self._url = address.url(node)
+        try:
+            self._pool = ConnectionPool.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._options)
+            self.line()
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"REDIS_URL {self.where!r}: {error}") from error
+
+    def line(self) -> NodeLine:
+        return NodeLine(self._pool.make_connection(), self.where, self.timeout_s)  # type: ignore[no-untyped-call]
+
+    def blocking_line(self, timeout_s: float) -> BlockingNodeLine:
+        timeout_s = min(timeout_s, self.timeout_s)
+        options = {**self._options, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        pool = BlockingPool.from_url(self._url, retry=BlockingRetry(NoBackoff(), 0), **options)
+        return BlockingNodeLine(pool.make_connection(), self.where)
+
+
+class SentinelDialer(Dialer):
+    """To the primary of the moment."""
+
+    def __init__(self, address: Address, *, timeout_s: float, client_name: str) -> None:
+        super().__init__(address, timeout_s=timeout_s, client_name=client_name)
+        try:
+            given = parse_url(address.url(address.nodes[0]))  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise ConfigError(f"REDIS_URL {self.where!r}: {error}") from error
+        secure = given.pop("connection_class", None) is SSLConnection
+        for place in ("host", "port"):
+            given.pop(place, None)
+        self._options = {**given, **self._options, "ssl": secure}
+        # The weak references of its connections need the pool: it stays as long as the dialer.
+        self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            address.service, self._sentinels(timeout_s), retry=Retry(NoBackoff(), 0), **self._options
+        )
+        self._blocking_pools: list[Any] = []
+
+    def line(self) -> NodeLine:
+        return NodeLine(self._pool.make_connection(), self.where, self.timeout_s)  # type: ignore[no-untyped-call]
+
+    def blocking_line(self, timeout_s: float) -> BlockingNodeLine:
+        timeout_s = min(timeout_s, self.timeout_s)
+        options = {**self._options, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        sentinels = BlockingSentinel(  # type: ignore[no-untyped-call]
+            self.address.nodes,
+            sentinel_kwargs=self._sentinel_options(timeout_s) | {"retry": BlockingRetry(NoBackoff(), 0)},
+        )
+        pool = BlockingSentinelPool(  # type: ignore[no-untyped-call]
+            self.address.service, sentinels, retry=BlockingRetry(NoBackoff(), 0), **options
+        )
+        self._blocking_pools.append(pool)
+        return BlockingNodeLine(pool.make_connection(), self.where)
+
+    def _sentinels(self, timeout_s: float) -> Sentinel:
+        options = self._sentinel_options(timeout_s) | {"retry": Retry(NoBackoff(), 0)}
+        return Sentinel(self.address.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+
+    def _sentinel_options(self, timeout_s: float) -> dict[str, Any]:
+        timeout_s = min(timeout_s / 2, _SENTINEL_TIMEOUT_S)
+        names = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl")
+        secure = {name: self._options[name] for name in names if self._options.get(name)}
+        bounds = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "max_connections": 100}
+        return {**secure, **self.address.sentinel_options, **bounds}
+
+
+def _options(address: Address, timeout_s: float, client_name: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "health_check_interval": 0,
+        "client_name": client_name,
+        "decode_responses": False,
+    }
+    if not address.url(address.nodes[0] if address.nodes else None).startswith("unix://"):
+        options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
+    return options
+
+
+def _keepalive() -> dict[int, int]:
+    names = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+    return {getattr(socket, name): value for name, value in names.items() if hasattr(socket, name)}
