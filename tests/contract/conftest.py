@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -19,10 +20,14 @@ from jobqueue.repository.postgres import Database, PostgresArchive, PostgresDead
 from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.testing.memory import MemoryBroker, MemoryDeadLetters
+from testutil.acl import acl_args, restricted
+from testutil.strict import strict_keys
+from testutil.topology import Topology, start_topology
 
 _numbers = itertools.count()
 BLOCK = timedelta(milliseconds=40)
 LEASE = timedelta(seconds=15)
+SERVER_OF = {"redis": "redis_server", "guarded": "guarded_server", "sentinel": "sentinel", "cluster": "cluster"}
 
 MakeBroker = Callable[..., Any]
 
@@ -35,7 +40,26 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "valkey", "redis"])
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """For the user of docs/how-to/restrict-redis-user.md, and for scripts that touch declared keys only."""
+    with start_redis(appendonly=False, extra_args=acl_args(tmp_path_factory.mktemp("acl"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sentinel() -> Iterator[Topology]:
+    with start_topology("sentinel") as topology:
+        yield topology
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Topology]:
+    with start_topology("cluster") as topology:
+        yield topology
+
+
+@pytest.fixture(params=["memory", "valkey", "redis", "guarded", "sentinel", "cluster"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -47,19 +71,21 @@ async def make_broker(
     """Brokers of one kind; afterwards, every queue of theirs must obey the invariants."""
     monkeypatch.setattr(consumer, "BLOCK_MS", BLOCK // timedelta(milliseconds=1))
     made: list[MemoryBroker | RedisStreamsBroker] = []
-    server: RedisServer | None = None
+    server: RedisServer | Topology | None = None
     if kind != "memory":
-        server = request.getfixturevalue("redis_server" if kind == "redis" else "valkey")
+        server = request.getfixturevalue(SERVER_OF.get(kind, "valkey"))
 
     def make(*, lease: timedelta = LEASE, max_crashes: int = 3, history: bool = True) -> Broker:
         if server is None:
             made.append(MemoryBroker(lease=lease, max_crashes=max_crashes, history=history, block=BLOCK))
         else:
             options = {"lease": lease, "max_crashes": max_crashes, "history": history}
-            made.append(RedisStreamsBroker(server.url, namespace=namespace, **options))
+            url = restricted(server.url) if kind == "guarded" else server.url
+            made.append(RedisStreamsBroker(url, namespace=namespace, **options))
         return made[-1]
 
-    yield make
+    with strict_keys() if kind == "guarded" else nullcontext():
+        yield make
     for broker in made:
         for queue in await broker.queues():
             stats = await broker.stats(queue)

@@ -19,7 +19,9 @@ def test_it_is_read_as_written(text: str, read: Durability) -> None:
     assert read_durability(read) is read
 
 
-@pytest.mark.parametrize("text", ["", "disk", "fsync:1", "local:2", "replicated:0", "replicated:-1", "replicated:100", 1])
+@pytest.mark.parametrize(
+    "text", ["", "disk", "fsync:1", "local:2", "replicated:0", "replicated:-1", "replicated:100", 1]
+)
 def test_anything_else_is_refused_with_what_is_allowed(text: object) -> None:
     with pytest.raises(InvalidJob, match=r"must be local, fsync, replicated or replicated:2, got"):
         read_durability(text)  # type: ignore[arg-type]

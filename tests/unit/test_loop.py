@@ -74,7 +74,8 @@ async def test_a_step_may_say_how_long_to_wait(bench: Bench) -> None:
     assert await bench.naps(step, limit=3) == [300, 1, 0]
 
 
-async def test_an_exception_is_counted_and_logged_and_the_loop_goes_on(bench: Bench) -> None:
+async def test_f83_an_exception_is_counted_and_logged_and_the_loop_goes_on(bench: Bench) -> None:
+    """An exception in a background loop is counted and logged, and the loop goes on."""
     calls = itertools.count()
 
     async def step() -> None:
@@ -97,7 +98,8 @@ async def test_an_exception_is_counted_and_logged_and_the_loop_goes_on(bench: Be
     ]
 
 
-async def test_a_failing_step_is_tried_again_with_a_growing_pause(bench: Bench) -> None:
+async def test_f83_a_failing_step_is_tried_again_with_a_growing_pause(bench: Bench) -> None:
+    """A failing step is tried again with a growing pause."""
     assert await bench.naps(broken, limit=8) == [1, 2, 4, 8, 16, 30, 30, 30]
     assert bench.heartbeat.failures == 8
 
@@ -116,7 +118,7 @@ async def test_a_success_ends_the_backoff(bench: Bench) -> None:
     assert await bench.naps(step, limit=5) == [1, 2, 1, 1, 1]
 
 
-async def test_a_loop_outlives_two_thousand_failures(bench: Bench) -> None:
+async def test_f83_a_loop_outlives_two_thousand_failures(bench: Bench) -> None:
     """After 1 025 failures in a row, some hours of a dead Redis, 2 ** 1024 overflowed and ended the loop for good."""
     taken = await bench.naps(broken, limit=2000)
 
@@ -130,7 +132,9 @@ async def test_a_failing_loop_without_a_period_does_not_spin(bench: Bench) -> No
     assert taken == pytest.approx([0.1, 0.2, 0.4])
 
 
-async def test_an_error_that_cannot_be_shown_does_not_end_the_loop(bench: Bench) -> None:
+async def test_f83_an_error_that_cannot_be_shown_does_not_end_the_loop(bench: Bench) -> None:
+    """An error whose own text cannot be made does not end the loop."""
+
     class Shy(Exception):
         def __repr__(self) -> str:
             raise RuntimeError("no repr either")
@@ -198,7 +202,8 @@ async def test_a_heartbeat_notes_when_its_step_ended(bench: Bench) -> None:
         (timedelta(milliseconds=50), 3.1, False),
     ],
 )
-def test_a_loop_is_healthy_for_three_periods(period: timedelta, silent_for: float, healthy: bool) -> None:
+def test_f83_a_loop_is_healthy_for_three_periods(period: timedelta, silent_for: float, healthy: bool) -> None:
+    """A loop that has not ticked for three periods is unhealthy."""
     heartbeat = Heartbeat(name="test", period=period, last_tick=100.0)
 
     assert heartbeat.healthy(100.0 + silent_for) is healthy
