@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import structlog
 from redis.exceptions import ResponseError
 
+from jobqueue import crash
 from jobqueue.broker import entry, scripts, settle
 from jobqueue.broker.base import Delivery, Settlement
 from jobqueue.broker.connection import Line, refused
@@ -55,6 +56,7 @@ class Reaper:
         return sum([await self._reap(consumer.decode()) for consumer in verdict[1:]])
 
     async def _reap(self, consumer: str) -> int:
+        crash.point("before_reap")
         jobs = 0
         for _ in range(_MOST_PAGES):
             held = await self._held(consumer)
@@ -63,6 +65,7 @@ class Reaper:
             if not await self._settle(consumer, held):
                 return jobs
             jobs += len(held)
+            crash.point("after_reap_page")
         await self._line.call(scripts.FORGET.command(self._keys, consumer=consumer, leaving=0))
         if jobs:
             _log.warning("worker.reaped", worker=consumer, queue=self._queue, jobs=jobs)

@@ -77,6 +77,7 @@ STATS: Final = Script("stats")
 REQUEUE: Final = Script("requeue", args=("letter",))
 DROP: Final = Script("drop", args=("letter",))
 TRIM: Final = Script("trim", own_keys=("shipped",), args=("upto", "limit", "journal"))
+READD: Final = Script("readd", own_keys=("stream",), args=("rank", "entry"))
 
 ALL: Final = {
     script.sha: script
@@ -99,5 +100,6 @@ ALL: Final = {
         REQUEUE,
         DROP,
         TRIM,
+        READD,
     )
 }

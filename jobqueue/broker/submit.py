@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobqueue import crash
 from jobqueue.broker import scripts
 from jobqueue.broker.base import Enqueued, EnqueueResult, Submission
 from jobqueue.broker.confirm import Confirmation, Unconfirmed
@@ -106,11 +107,13 @@ class Submitter:
         deadline_s = batch[0].deadline_s
         if not self._declared:
             await self._make_queue(deadline_s)
+        crash.point("before_enqueue_send")
         answer = await self._confirmed(command, deadline_s)
         if answer == _UNDECLARED:
             # The data was flushed under us. Nothing was queued: the same batch again, on a queue made anew.
             await self._make_queue(deadline_s)
             answer = await self._confirmed(command, deadline_s)
+        crash.point("after_enqueue_send")
         results = _results([each.job.id for ticket in batch for each in ticket.submissions], answer)
         for ticket in batch:
             if not ticket.answer.done():

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from jobqueue import crash
 from jobqueue.broker.base import Broker
 
 LONGEST_PAUSE = timedelta(seconds=1)
@@ -13,6 +14,7 @@ async def promote_due(broker: Broker, queue: str) -> timedelta:
     """Promote what is due on *queue*. Returns how long to wait before the next call."""
     for _ in range(_MOST_ROUNDS):
         wait = await broker.promote(queue)
+        crash.point("after_promote")
         if wait is None:
             return LONGEST_PAUSE
         if wait > timedelta(0):

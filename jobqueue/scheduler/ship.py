@@ -5,6 +5,7 @@ after the commit. A crash anywhere leaves either nothing written, or written row
 says so; the trim is repeated. Any number of shippers may run: the cursor's lock lets one at a time in.
 """
 
+from jobqueue import crash
 from jobqueue.broker.base import Journal
 from jobqueue.record import JournalKind
 from jobqueue.repository.base import Archive
@@ -47,8 +48,15 @@ async def _ship_page(journal: Journal, archive: Archive, queue: str, kind: Journ
         upto = cursor.position
         page = await journal.read(queue, kind, after=upto, count=PAGE)
         if page is not None:
+            crash.point("after_journal_read")
             await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, upto=page.last)
             upto = page.last
+            crash.point("before_commit")
+    if page is not None:
+        crash.point("after_commit")
     if upto != "0-0":
         await journal.trim(queue, kind, upto=upto)
-    return None if page is None else len(page.executions) + len(page.dead_letters)
+    if page is None:
+        return None
+    crash.point("after_trim")
+    return len(page.executions) + len(page.dead_letters)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from jobqueue import crash
 from jobqueue.broker.base import Beat, Consumer, Delivery, Settlement
 from jobqueue.clock import Clock
 from jobqueue.errors import BrokerError, LeaseLost
@@ -176,8 +177,9 @@ class Incarnation:
         self._settler.flush()
         slot_free = self._free > 0
         taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free and not self._burst)
-        self._admit(taken, ahead)
         if taken:
+            crash.point("after_fetch")
+            self._admit(taken, ahead)
             return
         if slot_free and self._burst:
             await self._end_burst()
@@ -273,7 +275,9 @@ class Incarnation:
     async def _run(self, run: Run) -> None:
         outcome: Outcome = RELEASED
         try:
+            crash.point("before_run")
             outcome = await self._execution.attempt(run)
+            crash.point("after_run")
         finally:
             if not run.settled:
                 self._finish(run, outcome)
@@ -422,6 +426,7 @@ class Incarnation:
 
     async def _wind_up(self) -> None:
         """Give back what has not started, let running jobs finish, give back the rest, deregister."""
+        crash.point("before_release")
         self._release(self._buffer.take_all())
         if self._runs:
             _log.info("worker.draining", running=len(self._runs))
@@ -435,6 +440,7 @@ class Incarnation:
             # A fetch that was cut off may have taken something after all.
             self._release(await self._unheard_of())
             await self._settler.drained()
+            crash.point("before_leave")
             await self.consumer.leave()
         except LeaseLost:
             raise

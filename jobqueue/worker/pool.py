@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from jobqueue import crash
 from jobqueue.broker.base import Broker, Consumer, Settlement
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.errors import BrokerUnavailable, LeaseLost
@@ -92,6 +93,7 @@ class Pool:
         consumer = await self._join()
         if consumer is None:
             return True
+        crash.point("after_join")
         incarnation = self._incarnation = Incarnation(
             consumer,
             self._execution,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from jobqueue import crash
 from jobqueue.broker.base import Consumer, Settlement
 from jobqueue.errors import BrokerError, LeaseLost
 
@@ -75,7 +76,9 @@ class Settler:
         pause = _FIRST_PAUSE_S
         while True:
             try:
+                crash.point("before_settle_send")
                 await self._consumer.settle(batch)
+                crash.point("after_settle_send")
             except LeaseLost:
                 raise
             except BrokerError as error:

@@ -15,7 +15,7 @@ from tests.architecture.floors import circles, definitions_in_init_files, floor_
 FLOORS: list[list[str]] = [
     # ground, pure data and rules
     ["errors", "clock"],
-    ["job", "retry", "loop"],
+    ["crash", "durability", "job", "retry", "loop"],
     ["outcome", "record", "config", "context"],
     # ports
     ["middleware", "broker.base", "repository.base", "status"],

@@ -23,6 +23,10 @@ if now - last > lease_ms / 2 or last > now or amnesty > now + lease_ms then
   amnesty = now + lease_ms
   redis.call('HSET', meta, 'amnesty_ms', amnesty)
 end
+-- Nor may a lease: one that reaches further than a lease was granted before the clock went back.
+for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now + lease_ms, '+inf', 'LIMIT', 0, 1000)) do
+  redis.call('ZADD', workers, 'XX', now + lease_ms, consumer)
+end
 if amnesty > now then return {0, amnesty - now} end
 
 local found, answer = {}, {1}

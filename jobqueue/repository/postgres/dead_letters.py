@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from jobqueue import crash
 from jobqueue.broker.base import Broker, Submission
 from jobqueue.errors import BrokerError, ConfigError, DeadLetterNotFound, EnqueueUncertain, InvalidJob, JobQueueError
 from jobqueue.job import Job
@@ -151,7 +152,9 @@ class PostgresDeadLetters:
             raise InvalidJob(f"dead letter of job {letter.job_id} cannot be requeued: {error}") from error
         if not await self._change(SQL.claim, letter_id):
             return False
+        crash.point("before_requeue_enqueue")
         [result] = await self._broker.enqueue([submission])
+        crash.point("after_requeue_enqueue")
         if result.job_id != letter.job_id:
             await self._change(SQL.abandon, letter_id)
             raise InvalidJob(

@@ -2,14 +2,30 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testutil.chaos.check import judge
+from testutil.chaos.check import check, check_again, judge
 from testutil.chaos.evidence import gather
 from testutil.chaos.final import Executed, FinalState, Letter
-from testutil.chaos.history import Answer, Call, End, Event, Fault, Logged, Record, Settled, Start
+from testutil.chaos.history import (
+    Answer,
+    Call,
+    End,
+    Event,
+    Fault,
+    Logged,
+    Record,
+    Rejected,
+    Settled,
+    Start,
+    Writer,
+    read_logs,
+    read_records,
+)
+from testutil.chaos.mix import plans
 from testutil.chaos.sampler import Sample
 from testutil.chaos.tasks import HOG_S
 from testutil.chaos.verdict import Rules, Verdict
@@ -177,6 +193,37 @@ def requeue_lost(story: Story) -> None:
     story.run("a", 2, "dead")
     story.bury("a")
     story.ask("requeue", "a", 3, "requeued")
+
+
+def keyed_twice(story: Story) -> None:
+    story.enqueue("a", key="k")
+    story.run("a", 2)
+    story.enqueue("a", at=3, key="k")
+
+
+def keyed_run_twice(story: Story) -> None:
+    """An unknown outcome is no licence to run it again: the key stands for both calls."""
+    story.enqueue("a", key="k", answer="uncertain")
+    story.run("a", 2)
+    story.enqueue("a", at=3, key="k", answer="uncertain")
+    story.run("a", 4, worker="W1")
+
+
+def alive_twice(story: Story) -> None:
+    story.enqueue("a")
+    story.enqueue("a", at=1.5)
+    story.run("a", 2)
+
+
+def confirmed_to_the_fenced(story: Story) -> None:
+    story.enqueue("a")
+    story.start("a", 2)
+    story.event("stopped", "W0", 2.1)
+    story.row("a", 6, "crashed")
+    story.run("a", 6.1, worker="W1", attempt=2)
+    story.event("continued", "W0", 8)
+    story.end("a", 8.1)
+    story.confirm("a", 8.2, "completed")
 
 
 def wrong_end(story: Story) -> None:
@@ -401,6 +448,10 @@ BAD: dict[str, Callable[[Story], None]] = {
     "lost": lost,
     "lost (run, never settled)": lost_though_run,
     "requeues_lost": requeue_lost,
+    "enqueued_twice (key)": keyed_twice,
+    "enqueued_twice (alive)": alive_twice,
+    "unexplained_duplicates (key)": keyed_run_twice,
+    "stale_settlements_accepted (confirmed)": confirmed_to_the_fenced,
     "wrong_ends": wrong_end,
     "wrong_ends (expired)": expired_without_reason,
     "stuck": stuck,
@@ -467,6 +518,24 @@ def test_every_rule_has_a_history_that_breaks_it() -> None:
     assert {rule.partition(" ")[0] for rule in BAD} == set(rules)
 
 
+def test_a_worker_that_wakes_up_may_start_once_what_it_had_taken() -> None:
+    story = Story()
+    story.enqueue("a")
+    story.event("stopped", "W0", 2)
+    story.row("a", 6, "crashed")
+    story.run("a", 6.1, worker="W1", attempt=2)
+    story.event("continued", "W0", 8)
+    story.start("a", 8.01)
+
+    once = story.judged()
+    story.start("a", 8.02)
+    twice = story.judged()
+
+    assert once.ok, once.details
+    assert once.measures["repeated_started_too_late"] == 1
+    assert twice.failures["unexplained_duplicates"] == 1
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -517,12 +586,44 @@ def test_where_servers_may_not_forget_no_fault_excuses_a_loss() -> None:
     assert story.judged(QUIET).failures["lost"] == 1
 
 
+def test_a_line_that_was_not_written_whole_is_left_out(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "worker-0.1.jsonl")
+    writer.write(Rejected(at=1, worker="W0", jobs=2))
+    writer.close()
+    with (tmp_path / "worker-0.1.jsonl").open("ab") as file:
+        file.write(b'{"kind":"rejec')
+
+    assert list(read_records(tmp_path)) == [("worker-0.1", Rejected(at=1, worker="W0", jobs=2))]
+
+
+def test_of_a_log_only_whole_lines_of_json_count(tmp_path: Path) -> None:
+    line = '{"event": "worker.left", "worker": "W0", "timestamp": "2026-01-01T00:00:00Z"}'
+    (tmp_path / "worker-0.2.log").write_text(f"Traceback (most recent call last):\n{line}\n{line[:9]}")
+
+    (found,) = read_logs(tmp_path)
+
+    assert (found.member, found.generation, found.event, found.fields) == (
+        "worker-0", 2, "worker.left", {"worker": "W0"},
+    )  # fmt: skip
+
+
+def test_the_same_seed_plans_the_same_work() -> None:
+    def first(seed: str) -> list[object]:
+        return list(itertools.islice(plans(seed, ("local", "fsync")), 200))
+
+    assert first("7/producer-0/1") == first("7/producer-0/1")
+    assert first("7/producer-0/1") != first("8/producer-0/1")
+
+
+def test_a_run_can_be_judged_again(tmp_path: Path) -> None:
+    final = FinalState(connections=1)
+
+    assert check(tmp_path, final, QUIET) == check_again(tmp_path)
+
+
 def test_a_refused_settlement_is_counted() -> None:
     story = Story()
-    story.event("stopped", "W0", 3)
-    story.event("continued", "W0", 8)
-    error = "W0 was reaped; its jobs were given to others and its settlement refused"
-    story.log(8.1, "W0", "lease.lost", worker="W0", error=error)
+    story.records.append((_file("W0"), Rejected(at=8.1, worker="W0", jobs=2)))
 
     verdict = story.judged(Rules(lease_s=LEASE_S))
 
