@@ -144,7 +144,8 @@ async def test_ten_thousand_jobs_run_exactly_once_each_when_nobody_dies(plant: P
     assert len({each.pid for each in plant.events()}) == 2
 
 
-async def test_sigterm_under_load_loses_and_doubles_nothing(plant: Plant) -> None:
+async def test_f20_sigterm_under_load_loses_and_doubles_nothing(plant: Plant) -> None:
+    """A worker process ends in order: no job is lost, none runs twice, nothing waits for its lease."""
     first, second = plant.start(), plant.start()
     await plant.alive(2)
     await plant.enqueue(3_000, ms=2)
@@ -184,7 +185,8 @@ async def test_a_killed_worker_costs_its_own_job_a_second_run_and_no_other(plant
     assert len(plant.told("end")) == 2
 
 
-async def test_a_suspended_worker_settles_nothing_and_the_new_owners_outcome_stands(plant: Plant) -> None:
+async def test_f16_a_suspended_worker_settles_nothing_and_the_new_owners_outcome_stands(plant: Plant) -> None:
+    """Another worker runs the job; the suspended one settles nothing when it wakes, and comes back under a new name."""
     go_on = plant.folder / "go on"
     first = plant.start(concurrency=1)
     await plant.alive(1)

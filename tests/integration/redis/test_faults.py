@@ -1,4 +1,4 @@
-"""Redis refuses, forgets, fills up, dies and comes back (F04, F06, F07, F08, F11, F36, F37, F38, F50)."""
+"""Redis refuses, forgets, fills up, dies and comes back."""
 
 import asyncio
 import time
@@ -27,7 +27,8 @@ BRIEF = timedelta(milliseconds=300)
 # groups
 
 
-async def test_the_group_may_be_there_already(broker: RedisStreamsBroker, raw: "redis.asyncio.Redis") -> None:
+async def test_f11_the_group_may_be_there_already(broker: RedisStreamsBroker, raw: "redis.asyncio.Redis") -> None:
+    """A group that is there already is used."""
     for stream in broker.keys(Q).streams:
         await raw.xgroup_create(stream, GROUP, id="0", mkstream=True)
 
@@ -36,9 +37,10 @@ async def test_the_group_may_be_there_already(broker: RedisStreamsBroker, raw: "
     assert (await take_one(await broker.join([Q]))).attempt == 1
 
 
-async def test_a_flushed_server_is_used_anew_without_a_tight_loop(
+async def test_f37_a_flushed_server_is_used_anew_without_a_tight_loop(
     make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
 ) -> None:
+    """Groups are made again from the beginning, with a pause and a count, and the worker is fenced."""
     broker = make_broker(own_server.url)
     worker = await broker.join([Q])
     await enqueue(broker, job(1))
@@ -67,9 +69,10 @@ async def test_a_flushed_server_is_used_anew_without_a_tight_loop(
     heartbeat.close()
 
 
-async def test_jobs_enqueued_after_a_flush_wait_for_the_next_worker(
+async def test_f37_jobs_enqueued_after_a_flush_wait_for_the_next_worker(
     make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
 ) -> None:
+    """Jobs queued after a flush wait for the next worker."""
     broker = make_broker(own_server.url)
     await enqueue(broker, job(1))
     await own_raw.flushall()
@@ -80,9 +83,10 @@ async def test_jobs_enqueued_after_a_flush_wait_for_the_next_worker(
 
 
 @pytest.mark.parametrize("which", [[2], [0, 1, 2, 3]], ids=["one", "all"])
-async def test_a_destroyed_group_is_made_again_from_the_beginning(
+async def test_f37_f38_a_destroyed_group_is_made_again_from_the_beginning(
     broker: RedisStreamsBroker, raw: "redis.asyncio.Redis", which: list[int]
 ) -> None:
+    """The group is made again from its beginning: nothing is skipped, what runs may run twice, each job ends once."""
     worker = await broker.join([Q])
     jobs = [job(n) for n in range(3)]
     await enqueue(broker, *jobs)
@@ -101,9 +105,10 @@ async def test_a_destroyed_group_is_made_again_from_the_beginning(
     assert await check_queue(broker, Q) == []
 
 
-async def test_a_run_that_outlived_its_group_settles_and_its_successor_does_not(
+async def test_f38_a_run_that_outlived_its_group_settles_and_its_successor_does_not(
     broker: RedisStreamsBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """Of two runs of a job that was delivered again, the first settlement stands."""
     one, two = await broker.join([Q]), await broker.join([Q])
     await enqueue(broker, job())
     old = await take_one(one)
@@ -143,7 +148,10 @@ def full_server(request: pytest.FixtureRequest) -> AsyncIterator[RedisServer]:
         yield server
 
 
-async def test_a_full_server_takes_no_jobs_and_still_drains(make_broker: MakeBroker, full_server: RedisServer) -> None:
+async def test_f06_a_full_server_takes_no_jobs_and_still_drains(
+    make_broker: MakeBroker, full_server: RedisServer
+) -> None:
+    """Enqueues are refused with Backpressure; settling, reaping, promoting and cancelling go on."""
     broker = make_broker(full_server.url, history=True, lease=BRIEF, max_crashes=1)
     jobs = [job(n) for n in range(8)]
     await enqueue(broker, *jobs)
@@ -185,9 +193,10 @@ async def test_a_full_server_takes_no_jobs_and_still_drains(make_broker: MakeBro
     heartbeat.close()
 
 
-async def test_a_full_server_queues_all_of_a_batch_or_nothing(
+async def test_f06_a_full_server_queues_all_of_a_batch_or_nothing(
     make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
 ) -> None:
+    """A batch is queued whole or not at all, and enqueueing works again when the queue has drained."""
     broker = make_broker(own_server.url)
     await enqueue(broker, job())
     info = await own_raw.info("memory")
@@ -210,9 +219,10 @@ async def test_a_full_server_queues_all_of_a_batch_or_nothing(
     await eventually(lambda: enqueue(broker, job()))
 
 
-async def test_a_batch_of_many_calls_that_is_refused_half_way_is_uncertain(
+async def test_f06_a_batch_of_many_calls_that_is_refused_half_way_is_uncertain(
     make_broker: MakeBroker, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of more than 500 jobs, refused half way, EnqueueUncertain names the first in doubt; enqueue them again."""
     from jobqueue.broker import submit
 
     broker = make_broker()
@@ -236,9 +246,10 @@ async def test_a_batch_of_many_calls_that_is_refused_half_way_is_uncertain(
     assert [each.status for each in results] == [Enqueued.EXISTS] * 500 + [Enqueued.NEW] * 400
 
 
-async def test_a_server_that_evicts_is_refused(
+async def test_f07_a_server_that_evicts_is_refused(
     make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
 ) -> None:
+    """A server that may evict keys is refused, unless that is allowed by a setting."""
     broker = make_broker(own_server.url)
     (await broker.server()).check(allow_eviction=False)
 
@@ -266,9 +277,10 @@ async def test_a_server_that_evicts_is_refused(
     ],
     ids=lambda text: text.split()[0],
 )
-async def test_a_server_that_cannot_serve_now_is_unavailable_and_nothing_is_uncertain(
+async def test_f50_a_server_that_cannot_serve_now_is_unavailable_and_nothing_is_uncertain(
     make_broker: MakeBroker, refusal: str
 ) -> None:
+    """A server that cannot serve now is unavailable; one that is no longer primary is dialled anew."""
     async with refusing_server(refusal) as (url, connections):
         broker = make_broker(url, enqueue_timeout=timedelta(milliseconds=150))
 
@@ -304,9 +316,10 @@ async def refusing_server(refusal: str) -> AsyncIterator[tuple[str, list[int]]]:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", connections
 
 
-async def test_a_replica_is_not_written_to_and_serves_when_promoted(
+async def test_f50_a_replica_is_not_written_to_and_serves_when_promoted(
     make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
 ) -> None:
+    """A demoted primary is unavailable, and nothing is lost when it serves again."""
     broker = make_broker(own_server.url, enqueue_timeout=BRIEF)
     worker = await broker.join([Q])
     await enqueue(broker, job(), job())
@@ -330,9 +343,10 @@ async def test_a_replica_is_not_written_to_and_serves_when_promoted(
     heartbeat.close()
 
 
-async def test_a_killed_server_is_waited_for_and_keeps_what_it_promised(
+async def test_f04_a_killed_server_is_waited_for_and_keeps_what_it_promised(
     make_broker: MakeBroker, own_server: RedisServer
 ) -> None:
+    """A Redis that is back before the deadline has the job queued."""
     broker = make_broker(own_server.url)
     worker = await broker.join([Q])
     jobs = [job(n) for n in range(20)]
@@ -355,7 +369,8 @@ async def test_a_killed_server_is_waited_for_and_keeps_what_it_promised(
     assert (stats.completed, stats.live, stats.drift) == (21, 0, 0)
 
 
-async def test_enqueue_gives_up_at_its_deadline(make_broker: MakeBroker, own_server: RedisServer) -> None:
+async def test_f04_enqueue_gives_up_at_its_deadline(make_broker: MakeBroker, own_server: RedisServer) -> None:
+    """An enqueue fails with BrokerUnavailable at its deadline, and nothing was queued."""
     broker = make_broker(own_server.url, enqueue_timeout=BRIEF)
     await enqueue(broker, job())
     own_server.kill()
@@ -388,9 +403,10 @@ async def test_a_server_that_answers_nothing_makes_an_enqueue_uncertain_in_time(
     assert (await broker.stats(Q)).live == 2
 
 
-async def test_another_protocol_is_refused_and_left_alone(
+async def test_f84_another_protocol_is_refused_and_left_alone(
     broker: RedisStreamsBroker, raw: "redis.asyncio.Redis", namespace: str
 ) -> None:
+    """A queue that was made by another version of the protocol is refused, and nothing in it is touched."""
     await raw.hset(broker.keys(Q).meta, "version", "2")
     before = await dump(raw, namespace)
 
@@ -414,9 +430,10 @@ async def test_one_queue_of_a_wrong_type_does_not_stop_the_others(
     assert (await enqueue(broker, job()))[0].status is Enqueued.NEW
 
 
-async def test_a_living_producer_makes_its_queue_anew_after_a_flush(
+async def test_f37_a_living_producer_makes_its_queue_anew_after_a_flush(
     make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
 ) -> None:
+    """A producer makes its queue anew."""
     broker = make_broker(url=own_server.url)
     await enqueue(broker, job(1))
     await own_raw.flushall()

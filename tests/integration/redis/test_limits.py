@@ -1,4 +1,4 @@
-"""Bounds: of a batch, of a promotion, of the journal (F05, F42, F43, F44, F76)."""
+"""Bounds: of a batch, of a promotion, of the journal."""
 
 import asyncio
 from datetime import timedelta
@@ -9,7 +9,7 @@ import redis.asyncio
 
 from jobqueue.broker import scripts
 from jobqueue.broker.base import Enqueued
-from jobqueue.broker.connection import Command, Line
+from jobqueue.broker.connection import Command, NodeLine
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.job import Job
@@ -24,13 +24,13 @@ Calls = list[Command]
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Every command that goes out."""
     sent: Calls = []
-    exchange = Line.exchange
+    exchange = NodeLine.exchange
 
-    async def noted(self: Line, commands: list[Command], **options: Any) -> Any:
+    async def noted(self: NodeLine, commands: list[Command], **options: Any) -> Any:
         sent.extend(commands)
         return await exchange(self, commands, **options)
 
-    monkeypatch.setattr(Line, "exchange", noted)
+    monkeypatch.setattr(NodeLine, "exchange", noted)
     return sent
 
 
@@ -43,7 +43,10 @@ def size(command: Command) -> int:
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one call", "many callers"])
-async def test_many_jobs_go_out_in_bounded_batches(broker: RedisStreamsBroker, calls: Calls, together: bool) -> None:
+async def test_f43_many_jobs_go_out_in_bounded_batches(
+    broker: RedisStreamsBroker, calls: Calls, together: bool
+) -> None:
+    """Every call has at most 500 jobs."""
     jobs = [job(n) for n in range(3_000)]
 
     if together:
@@ -64,7 +67,8 @@ async def test_many_jobs_go_out_in_bounded_batches(broker: RedisStreamsBroker, c
     assert await check_queue(broker, Q) == []
 
 
-async def test_big_jobs_go_out_a_megabyte_at_a_time(broker: RedisStreamsBroker, calls: Calls) -> None:
+async def test_f43_big_jobs_go_out_a_megabyte_at_a_time(broker: RedisStreamsBroker, calls: Calls) -> None:
+    """Every call has at most 1 MB."""
     jobs = [Job("big", {"x": "y" * 250_000}, queue=Q) for _ in range(12)]
 
     await asyncio.gather(enqueue(broker, *jobs[:6]), *(enqueue(broker, each) for each in jobs[6:]))
@@ -102,9 +106,10 @@ async def test_one_job_larger_than_a_batch_goes_alone(broker: RedisStreamsBroker
 
 
 @pytest.mark.parametrize("body", [0, 20_000], ids=["small", "20 kB each"])
-async def test_jobs_due_at_once_are_promoted_in_bounded_batches(
+async def test_f43_f44_jobs_due_at_once_are_promoted_in_bounded_batches(
     broker: RedisStreamsBroker, raw: "redis.asyncio.Redis", body: int
 ) -> None:
+    """Due jobs are made ready in bounded batches, by several promoters at once, each job once."""
     total, bound = (1_000, 1_048_576 // (body // 3)) if body else (10_000, 200)
     await enqueue(broker, *[job(n, headers=_ballast(body)) for n in range(total)], delay=timedelta(hours=1))
     # Every job due at the same millisecond.
@@ -128,9 +133,10 @@ def _ballast(size: int) -> dict[str, str] | None:
     return {"x": "y" * (size // 3)} if size else None
 
 
-async def test_a_full_journal_drops_the_oldest_and_counts_them(
+async def test_f76_a_full_journal_drops_the_oldest_and_counts_them(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """The journal keeps its bound: the oldest history is dropped and counted, dead letters never."""
     broker = make_broker(history=True, journal_max_bytes=3_000)
     worker = await broker.join([Q])
     last = ""

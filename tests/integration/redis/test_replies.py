@@ -1,4 +1,4 @@
-"""Requests and replies that the network loses (F01, F02, F03, F15, F22)."""
+"""Requests and replies that the network loses."""
 
 import asyncio
 import random
@@ -28,9 +28,10 @@ async def proxy(redis_url: str) -> AsyncIterator[FaultProxy]:
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", ["drop_reply", "drop_request"])
-async def test_a_lost_enqueue_is_repeated_and_queues_once(
+async def test_f01_f02_a_lost_enqueue_is_repeated_and_queues_once(
     make_broker: MakeBroker, proxy: FaultProxy, fault: str, times: int
 ) -> None:
+    """The enqueue is repeated under its number, and queues each job once."""
     broker = make_broker(proxy.url)
     await enqueue(broker, job())
     getattr(proxy, fault)(ENQUEUED, times=times)
@@ -54,9 +55,10 @@ async def test_the_answers_of_a_lost_reply_come_again(make_broker: MakeBroker, p
     assert [each.status for each in results] == [Enqueued.NEW, Enqueued.EXISTS, Enqueued.NEW]
 
 
-async def test_a_job_that_finished_before_the_repetition_is_not_queued_again(
+async def test_f01_a_job_that_finished_before_the_repetition_is_not_queued_again(
     make_broker: MakeBroker, proxy: FaultProxy
 ) -> None:
+    """A job that has ended before the repetition is not queued again."""
     broker, direct = make_broker(proxy.url), make_broker()
     worker = await direct.join([Q])
     await enqueue(broker, job(0))
@@ -80,7 +82,8 @@ async def test_a_job_that_finished_before_the_repetition_is_not_queued_again(
     assert (stats.enqueued, stats.completed, stats.live) == (2, 2, 0)
 
 
-async def test_an_enqueue_unanswered_to_the_end_is_uncertain(make_broker: MakeBroker, proxy: FaultProxy) -> None:
+async def test_f01_an_enqueue_unanswered_to_the_end_is_uncertain(make_broker: MakeBroker, proxy: FaultProxy) -> None:
+    """Without an answer until the deadline, EnqueueUncertain names the job, which may be enqueued again."""
     broker, direct = make_broker(proxy.url, enqueue_timeout=timedelta(milliseconds=200)), make_broker()
     await enqueue(broker, job(0))
     proxy.drop_reply(ENQUEUED, times=1000)
@@ -96,10 +99,10 @@ async def test_an_enqueue_unanswered_to_the_end_is_uncertain(make_broker: MakeBr
     assert (await direct.stats(Q)).enqueued == 4
 
 
-async def test_an_enqueue_unanswered_and_then_refused_is_uncertain(
+async def test_f01_an_enqueue_unanswered_and_then_refused_is_uncertain(
     make_broker: MakeBroker, proxy: FaultProxy, own_server: object
 ) -> None:
-    """The refusal of a repetition says nothing of the first try."""
+    """The refusal of a repetition says nothing of the first try: the enqueue is uncertain."""
     import redis.asyncio
 
     from jobqueue.embedded import RedisServer
@@ -166,12 +169,13 @@ async def test_a_settlement_that_never_arrived_is_carried_out_by_the_repetition(
 
 
 @pytest.mark.parametrize("fault", ["drop_reply", "swallow_reply"])
-async def test_jobs_of_a_lost_fetch_are_adopted(
+async def test_f22_jobs_of_a_lost_fetch_are_adopted(
     make_broker: MakeBroker, proxy: FaultProxy, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobqueue.broker import consumer
+    """The worker asks for what is pending under its name, and gets it."""
+    from jobqueue.broker import reader
 
-    monkeypatch.setattr(consumer, "_READ_GRACE_S", 0.2)
+    monkeypatch.setattr(reader, "_READ_GRACE_S", 0.2)
     broker, direct = make_broker(proxy.url, timeout=timedelta(milliseconds=300)), make_broker()
     worker = await broker.join([Q])
     await enqueue(direct, job(0), job(1), job(2))
@@ -188,7 +192,8 @@ async def test_jobs_of_a_lost_fetch_are_adopted(
     assert (await direct.stats(Q)).completed == 3
 
 
-async def test_a_fetch_cancelled_at_any_moment_loses_nothing(make_broker: MakeBroker) -> None:
+async def test_f03_f22_a_fetch_cancelled_at_any_moment_loses_nothing(make_broker: MakeBroker) -> None:
+    """What a cancelled fetch has taken is adopted: no job is lost."""
     broker, rng = make_broker(), random.Random(3)
     worker = await broker.join([Q])
     taken: dict[bytes, str] = {}
@@ -209,7 +214,8 @@ async def test_a_fetch_cancelled_at_any_moment_loses_nothing(make_broker: MakeBr
     assert len(set(taken.values())) == 120
 
 
-async def test_random_cancellations_never_cross_replies(make_broker: MakeBroker) -> None:
+async def test_f03_random_cancellations_of_a_brokers_calls_never_cross_replies(make_broker: MakeBroker) -> None:
+    """Calls, pipelines and enqueues of one broker are cancelled at random: each answer is its caller's."""
     broker, rng = make_broker(), random.Random(11)
     crossed: list[object] = []
     finished = cancelled = 0

@@ -92,10 +92,13 @@ async def test_jobs_of_one_priority_are_started_in_the_order_of_their_enqueueing
     assert ran == list(range(2000))
 
 
-async def test_a_worker_full_of_a_long_job_holds_nothing_that_an_idle_one_could_run(
+async def test_f30_a_worker_full_of_a_long_job_holds_nothing_that_an_idle_one_could_run(
     scene: Scene, registry: Registry
 ) -> None:
-    """COUNT counts per stream: a read for one slot may bring a job of every priority."""
+    """What a worker has taken and cannot start is given back: an idle worker runs all of it.
+
+    COUNT counts per stream: a read for one slot may bring a job of every priority.
+    """
     go_on = asyncio.Event()
     ran: list[int] = []
 

@@ -117,9 +117,10 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_retried(scene: Sce
     assert started.worker.metrics.leaked_handlers == 0
 
 
-async def test_a_handler_that_ignores_its_cancellation_loses_its_slot_and_its_say(
+async def test_f18_a_handler_that_ignores_its_cancellation_loses_its_slot_and_its_say(
     scene: Scene, registry: Registry
 ) -> None:
+    """After timeout and grace the job is settled as timed out, and the slot of the handler left behind is given on."""
     let_go = asyncio.Event()
 
     @registry.task("stubborn", timeout=timedelta(milliseconds=50), max_retries=0)
@@ -144,7 +145,8 @@ async def test_a_handler_that_ignores_its_cancellation_loses_its_slot_and_its_sa
     assert (await only_letter(queue)).error_class == "JobTimeout"
 
 
-async def test_a_thread_that_takes_too_long_loses_its_slot_and_its_say(scene: Scene, registry: Registry) -> None:
+async def test_f18_a_thread_that_takes_too_long_loses_its_slot_and_its_say(scene: Scene, registry: Registry) -> None:
+    """A thread that takes too long loses its slot too."""
     let_go = threading.Event()
 
     @registry.task("stubborn", timeout=timedelta(milliseconds=50), max_retries=0)
@@ -245,9 +247,10 @@ async def test_a_result_is_kept_where_it_is_asked_for(scene: Scene, registry: Re
     assert (status.state, status.result) == (JobState.COMPLETED, {"twice": 8})
 
 
-async def test_an_unknown_task_waits_for_a_worker_that_knows_it(
+async def test_f28_an_unknown_task_waits_for_a_worker_that_knows_it(
     scene: Scene, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The job is given back with a growing delay until a worker knows the task."""
     monkeypatch.setattr(outcome_module, "_DEFERRAL_BASE", timedelta(milliseconds=50))
     queue = scene.queue()
     await queue.enqueue(Job("new.task", {}))
@@ -261,7 +264,8 @@ async def test_an_unknown_task_waits_for_a_worker_that_knows_it(
         assert (await scene.ended(queue, 1)).completed == 1
 
 
-async def test_an_unknown_task_dies_when_its_budget_is_spent(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f28_an_unknown_task_dies_when_its_budget_is_spent(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no worker has known the task for long, the job is a dead letter with the reason `unknown_task`."""
     monkeypatch.setattr(outcome_module, "_DEFERRAL_BASE", timedelta(milliseconds=1))
     monkeypatch.setattr(outcome_module, "MAX_DEFERRALS", 4)
     queue = scene.queue()

@@ -44,7 +44,8 @@ async def test_a_lone_worker_gives_the_jobs_of_a_dead_one_back(scene: Scene, reg
     assert stats.completed == 1
 
 
-async def test_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: Scene, registry: Registry) -> None:
+async def test_f19_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: Scene, registry: Registry) -> None:
+    """After three dead workers the job is a dead letter, for the reason that it crashed them."""
     handler = registry.task("t")(lambda: None)
     queue = scene.queue(lease=seconds(0.4))
     job = handler.job()
@@ -64,9 +65,10 @@ async def test_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: S
     assert (stored.letter.job_id, stored.letter.reason, stored.letter.crashes) == (job.id, "crashed", 3)
 
 
-async def test_a_fenced_worker_settles_nothing_and_comes_back_under_a_new_name(
+async def test_f16_a_fenced_worker_settles_nothing_and_comes_back_under_a_new_name(
     scene: Scene, registry: Registry
 ) -> None:
+    """A worker that has been reaped cancels its handlers, settles nothing, and comes back under a new name."""
     attempts: list[str] = []
     cancelled = asyncio.Event()
 
@@ -97,8 +99,8 @@ async def test_a_fenced_worker_settles_nothing_and_comes_back_under_a_new_name(
     assert started.worker.metrics.leases_lost == 1
 
 
-async def test_an_outcome_that_comes_after_the_lease_was_lost_is_void(scene: Scene, registry: Registry) -> None:
-    """The worker learns it from its settlement, before any beat could tell."""
+async def test_f16_an_outcome_that_comes_after_the_lease_was_lost_is_void(scene: Scene, registry: Registry) -> None:
+    """A settlement that comes after the lease was lost is refused, and the new owner's stands."""
     go_on = asyncio.Event()
     attempts: list[int] = []
 
@@ -123,7 +125,8 @@ async def test_an_outcome_that_comes_after_the_lease_was_lost_is_void(scene: Sce
     assert (stats.completed, started.outcomes()) == (1, ["Completed"])
 
 
-async def test_some_lost_beats_lose_nothing(scene: Scene, registry: Registry) -> None:
+async def test_f23_some_lost_beats_lose_nothing(scene: Scene, registry: Registry) -> None:
+    """Beats that fail for less than a lease cost nothing."""
     cancelled = False
 
     @registry.task("t")
@@ -147,7 +150,10 @@ async def test_some_lost_beats_lose_nothing(scene: Scene, registry: Registry) ->
     assert (stats.completed, started.worker.metrics.leases_lost) == (1, 0)
 
 
-async def test_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_away(scene: Scene, registry: Registry) -> None:
+async def test_f23_f57_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_away(
+    scene: Scene, registry: Registry
+) -> None:
+    """The worker cancels its handlers before its lease runs out, and another runs the job after that."""
     ends: list[tuple[str, float]] = []
 
     @registry.task("t")
@@ -173,9 +179,10 @@ async def test_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_away(sce
     assert [what for what, _ in ends] == ["stopped", "run again"]
 
 
-async def test_a_handler_that_blocks_the_event_loop_for_three_leases_runs_once(
+async def test_f17_a_handler_that_blocks_the_event_loop_for_three_leases_runs_once(
     scene: Scene, registry: Registry
 ) -> None:
+    """The lease is renewed from a thread: the job runs once."""
     ran: list[int] = []
 
     @registry.task("t")
@@ -210,10 +217,10 @@ async def test_a_handler_that_blocks_the_event_loop_for_three_leases_runs_once(
     assert (stats.completed, started.worker.metrics.leases_lost) == (1, 0)
 
 
-async def test_a_redis_that_is_killed_and_comes_back_soon_costs_no_run(
+async def test_f34_a_redis_that_is_killed_and_comes_back_soon_costs_no_run(
     own_server: RedisServer, own_scene: Scene, registry: Registry
 ) -> None:
-    """The living renew before anyone is judged: no storm of second runs."""
+    """The living renew before anyone is judged: no job runs twice."""
     runs: Counter[int] = Counter()
 
     @own_scene.registry.task("long")
@@ -237,9 +244,10 @@ async def test_a_redis_that_is_killed_and_comes_back_soon_costs_no_run(
     assert set(runs.values()) == {1}
 
 
-async def test_a_redis_that_is_away_for_longer_than_a_lease_costs_time_and_no_job(
+async def test_f34_a_redis_that_is_away_for_longer_than_a_lease_costs_time_and_no_job(
     own_server: RedisServer, own_scene: Scene
 ) -> None:
+    """After an outage longer than the lease every job is run to its end."""
     runs: Counter[int] = Counter()
     ends: Counter[int] = Counter()
 
@@ -266,7 +274,8 @@ async def test_a_redis_that_is_away_for_longer_than_a_lease_costs_time_and_no_jo
     assert set(ends) == set(range(60))
 
 
-async def test_a_redis_that_stands_still_costs_no_job(own_server: RedisServer, own_scene: Scene) -> None:
+async def test_f35_a_redis_that_stands_still_costs_no_job(own_server: RedisServer, own_scene: Scene) -> None:
+    """No job is lost; a worker whose lease ran out comes back under a new name."""
     ends: Counter[int] = Counter()
 
     @own_scene.registry.task("t")
@@ -289,9 +298,10 @@ async def test_a_redis_that_stands_still_costs_no_job(own_server: RedisServer, o
     assert set(ends) == set(range(100))
 
 
-async def test_a_flush_ends_what_was_and_work_goes_on_without_spinning(
+async def test_f37_a_flush_ends_what_was_and_work_goes_on_without_spinning(
     own_server: RedisServer, own_scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A worker loses its lease, comes back, and does not spin."""
     ran: list[int] = []
     go_on = asyncio.Event()
 
@@ -325,7 +335,8 @@ def _commands(info: bytes) -> int:
     return int(line.partition(":")[2])
 
 
-async def test_a_reply_to_a_fetch_that_is_lost_costs_no_job(scene: Scene, registry: Registry) -> None:
+async def test_f22_a_reply_to_a_fetch_that_is_lost_costs_no_job(scene: Scene, registry: Registry) -> None:
+    """The worker takes up what the lost reply brought, and every job runs once."""
     ran: Counter[int] = Counter()
 
     @registry.task("t")

@@ -16,7 +16,10 @@ from testutil.eventually import eventually
 LONG_LEASE = seconds(30)
 
 
-async def test_what_does_not_finish_is_given_back_and_no_attempt_is_counted(scene: Scene, registry: Registry) -> None:
+async def test_f20_what_does_not_finish_is_given_back_and_no_attempt_is_counted(
+    scene: Scene, registry: Registry
+) -> None:
+    """What does not finish within the grace is given back without counting an attempt, and waits for no lease."""
     attempts: list[int] = []
     last = False
 
@@ -62,7 +65,9 @@ async def test_what_finishes_within_the_grace_is_settled(scene: Scene, registry:
     assert (stats.completed, stats.depth, stats.running) == (4, 16, 0)
 
 
-async def test_a_hurried_worker_waits_for_nothing(scene: Scene, registry: Registry) -> None:
+async def test_f21_a_hurried_worker_waits_for_nothing(scene: Scene, registry: Registry) -> None:
+    """A second signal gives back at once what runs."""
+
     @registry.task("t")
     async def handler() -> None:
         await asyncio.Event().wait()
@@ -80,9 +85,10 @@ async def test_a_hurried_worker_waits_for_nothing(scene: Scene, registry: Regist
     assert (stats.depth, stats.running) == (1, 0)
 
 
-async def test_stopping_at_any_moment_of_a_busy_worker_loses_and_doubles_nothing(
+async def test_f20_stopping_at_any_moment_of_a_busy_worker_loses_and_doubles_nothing(
     scene: Scene, registry: Registry
 ) -> None:
+    """Whenever a busy worker is stopped, no job is lost and none runs twice."""
     ran: Counter[int] = Counter()
 
     @registry.task("t")
