@@ -41,12 +41,13 @@ async def run_every(
     clock: Clock,
     jitter: float = 0.0,
     wake: asyncio.Event | None = None,
+    longest_backoff_s: float = _LONGEST_BACKOFF_S,
 ) -> None:
     """Call *step* for ever, waiting the heartbeat's period between calls, or what the step returned.
 
-    An exception is logged and counted, and the step is tried again with a growing pause:
-    a loop ends only by cancellation. *jitter* spreads the pause by that fraction either way; setting
-    *wake* ends a pause early.
+    An exception is logged and counted, and the step is tried again with a growing pause, up to
+    *longest_backoff_s* or the period: a loop ends only by cancellation. *jitter* spreads the pause by
+    that fraction either way; setting *wake* ends a pause early.
     """
     consecutive = 0
     while True:
@@ -60,7 +61,7 @@ async def run_every(
             _report(heartbeat, error)
         seconds = (heartbeat.period if pause is None else pause).total_seconds()
         if consecutive:
-            seconds = _backoff(seconds, consecutive)
+            seconds = _backoff(seconds, consecutive, longest_backoff_s)
         heartbeat.pause = seconds * random.uniform(1 - jitter, 1 + jitter)
         heartbeat.last_tick = clock.monotonic()
         if wake is None:
@@ -77,9 +78,9 @@ async def _rest(seconds: float, wake: asyncio.Event) -> None:
     wake.clear()
 
 
-def _backoff(period: float, consecutive: int) -> float:
+def _backoff(period: float, consecutive: int, longest: float) -> float:
     first = max(period, _SHORTEST_BACKOFF_S)
-    return min(first * 2.0 ** min(consecutive - 1, _MOST_DOUBLINGS), max(first, _LONGEST_BACKOFF_S))
+    return min(first * 2.0 ** min(consecutive - 1, _MOST_DOUBLINGS), max(first, longest))
 
 
 def _report(heartbeat: Heartbeat, error: Exception) -> None:

@@ -5,7 +5,9 @@ again with its crashes counted, or buried after too many. Postponed judgement (a
 script's business.
 """
 
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from redis.exceptions import ResponseError
@@ -53,46 +55,51 @@ class Reaper:
         verdict = await self._line.call(scripts.JANITOR.command(self._keys, lease_ms=self._lease_ms))
         if verdict[0] == 0:
             return 0
-        return sum([await self._reap(consumer.decode()) for consumer in verdict[1:]])
+        dead = [consumer.decode() for consumer in verdict[1:]]
+        # Any number of reapers may be at it: each in an order of its own, or all would do the same work.
+        random.shuffle(dead)
+        return sum([await self._reap(consumer) for consumer in dead])
 
     async def _reap(self, consumer: str) -> int:
         crash.point("before_reap")
         jobs = 0
         for _ in range(_MOST_PAGES):
             held = await self._held(consumer)
-            if not held:
+            if held:
+                given_back = await self._settle(consumer, held)
+                jobs += given_back
+                crash.point("after_reap_page")
+                if given_back < len(held):
+                    break  # it lives, or another reaper was faster: what it leaves is for the next tick
+            forget = scripts.FORGET.command(self._keys, consumer=consumer, leaving=0)
+            if await self._line.call(forget) <= 0:
                 break
-            if not await self._settle(consumer, held):
-                return jobs
-            jobs += len(held)
-            crash.point("after_reap_page")
-        await self._line.call(scripts.FORGET.command(self._keys, consumer=consumer, leaving=0))
         if jobs:
             _log.warning("worker.reaped", worker=consumer, queue=self._queue, jobs=jobs)
         return jobs
 
     async def _held(self, consumer: str) -> list[Delivery]:
         """A page of what the consumer has pending."""
-        for rank, stream in enumerate(self._keys.streams):
-            (pending,) = await self._line.exchange([["XPENDING", stream, GROUP, "-", "+", _PAGE, consumer]])
-            if isinstance(pending, ResponseError) or not pending:
-                continue
-            ids = [row[0] for row in pending]
-            found = await self._line.exchange([["XRANGE", stream, entry_id, entry_id] for entry_id in ids])
-            gone = [entry_id for entry_id, entries in zip(ids, found, strict=True) if not entries]
-            if gone:
-                # Deleted by hand: there is no job to give back, only its receipt to put away.
-                _log.error("entry.missing", queue=self._queue, worker=consumer, entries=len(gone))
-                await self._line.call(["XACK", stream, GROUP, *gone])
-            held = [
-                entry.delivery(self._queue, rank, entry_id, fields) for entries in found for entry_id, fields in entries
-            ]
-            if held:
-                return held
-        return []
+        streams = self._keys.streams
+        pages = await self._line.exchange(
+            [["XPENDING", stream, GROUP, "-", "+", _PAGE, consumer] for stream in streams]
+        )
+        pending = [(rank, row[0]) for rank, page in enumerate(pages) for row in _unless_refused(page)][:_PAGE]
+        found = await self._line.exchange([["XRANGE", streams[rank], each, each] for rank, each in pending])
+        held: list[Delivery] = []
+        for (rank, entry_id), entries in zip(pending, found, strict=True):
+            if not _unless_refused(entries):
+                await self._put_away(consumer, streams[rank], entry_id)
+            held += [entry.delivery(self._queue, rank, each, fields) for each, fields in entries]
+        return held
 
-    async def _settle(self, consumer: str, held: Sequence[Delivery]) -> bool:
-        """Queue a page again. False when the consumer turned out to be alive."""
+    async def _put_away(self, consumer: str, stream: str, entry_id: bytes) -> None:
+        """Its entry is gone: settled by another reaper a moment ago, or deleted by hand."""
+        if await self._line.call(["XACK", stream, GROUP, entry_id]):
+            _log.error("entry.missing", queue=self._queue, worker=consumer, entry=entry_id.decode())
+
+    async def _settle(self, consumer: str, held: Sequence[Delivery]) -> int:
+        """Queue a page again. Returns how many; fewer when the consumer turned out to be alive, or was reaped."""
         asked = await self._line.call(["SMISMEMBER", self._keys.cancel, *(each.job_id for each in held)])
         now_ms = SystemClock().now_ms()
         settlements = [
@@ -107,6 +114,7 @@ class Reaper:
             )
             for each, stop in zip(held, asked, strict=True)
         ]
+        given_back = 0
         for batch in settle.batches(settlements):
             command = settle.command(
                 self._keys,
@@ -116,12 +124,20 @@ class Reaper:
                 history=self._history,
                 journal_max=self._journal_max,
             )
-            (reply,) = await self._line.exchange([command])
-            if isinstance(reply, ResponseError):
-                raise refused(reply) from reply
-            if reply[0] == 0:
-                return False
-        return True
+            verdict, *refused_entries = await self._line.call(command)
+            if verdict == 0:
+                break
+            given_back += len(batch) - len(refused_entries)
+        return given_back
+
+
+def _unless_refused(reply: Any) -> Any:
+    """A reply; nothing where there is no such group yet."""
+    if not isinstance(reply, ResponseError):
+        return reply
+    if str(reply).startswith("NOGROUP"):
+        return ()
+    raise refused(reply) from reply
 
 
 def _result_ttl_of(body: bytes) -> int | None:

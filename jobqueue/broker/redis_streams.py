@@ -21,7 +21,7 @@ from jobqueue.broker.base import (
     Submission,
     WorkerInfo,
 )
-from jobqueue.broker.connection import Line
+from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.consumer import RedisConsumer
 from jobqueue.broker.dial import dial
 from jobqueue.broker.journal import RedisJournal
@@ -71,6 +71,8 @@ class RedisStreamsBroker:
         self._journal_max = journal_max_bytes
         self._producing = self._dialer.line()
         self._operating = self._dialer.line()
+        # Recovery waits for no operator and no shipper.
+        self._caring = self._dialer.line()
         self._waiting_lines: list[Line] = []
         self._submitters: dict[tuple[str, Durability], Submitter] = {}
         self._reapers: dict[str, Reaper] = {}
@@ -130,14 +132,7 @@ class RedisStreamsBroker:
     async def join(self, queues: Sequence[str]) -> RedisConsumer:
         for queue in queues:
             self.keys(queue)
-        await declare(self._operating, self.namespace, queues)
-        name = _consumer_name()
-        now_ms = 0
-        for queue in queues:
-            command = scripts.REGISTER.command(self.keys(queue), consumer=name, lease_ms=self._lease_ms)
-            now_ms = int(await self._operating.call(command))
-            if now_ms == 0:
-                raise ConfigError(f"a worker named {name} is registered on queue {queue!r} already")
+        name, now_ms = await self._register(queues)
         return RedisConsumer(
             self._dialer,
             namespace=self.namespace,
@@ -149,9 +144,28 @@ class RedisStreamsBroker:
             journal_max=self._journal_max,
         )
 
+    async def _register(self, queues: Sequence[str]) -> tuple[str, int]:
+        """Make the queues, and begin a lease on all of them at once: one that waits for another would run out."""
+        name = _consumer_name()
+        commands = [
+            scripts.REGISTER.command(self.keys(queue), consumer=name, lease_ms=self._lease_ms) for queue in queues
+        ]
+        line = self._dialer.line()
+        try:
+            await declare(line, self.namespace, queues)
+            replies = await line.exchange(commands)
+        finally:
+            await line.close()
+        for queue, reply in zip(queues, replies, strict=True):
+            if isinstance(reply, ResponseError):
+                raise refused(reply) from reply
+            if int(reply) == 0:
+                raise ConfigError(f"a worker named {name} is registered on queue {queue!r} already")
+        return name, int(replies[-1])
+
     async def promote(self, queue: str) -> timedelta | None:
         command = scripts.PROMOTE.command(self.keys(queue), limit=_PROMOTE_JOBS, max_bytes=_PROMOTE_BYTES)
-        _, wait_ms, orphans = await self._operating.call(command)
+        _, wait_ms, orphans = await self._caring.call(command)
         if orphans:
             _log.error("delayed.orphans_dropped", queue=queue, members=orphans)
         return None if wait_ms < 0 else timedelta(milliseconds=int(wait_ms))
@@ -160,7 +174,7 @@ class RedisStreamsBroker:
         reaper = self._reapers.get(queue)
         if reaper is None:
             reaper = self._reapers[queue] = Reaper(
-                self._operating,
+                self._caring,
                 self.keys(queue),
                 queue,
                 lease_ms=self._lease_ms,
@@ -262,7 +276,7 @@ class RedisStreamsBroker:
 
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
-        for line in (self._producing, self._operating, *self._waiting_lines):
+        for line in (self._producing, self._operating, self._caring, *self._waiting_lines):
             await line.close()
 
 

@@ -1,6 +1,5 @@
 """`jobqueue doctor`: what is wrong here, and what to do about it."""
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
@@ -9,9 +8,10 @@ import msgspec
 
 from jobqueue.app import JobQueue
 from jobqueue.broker.base import QueueStats
+from jobqueue.broker.repair import readd_stranded
 from jobqueue.broker.server import ServerFacts
 from jobqueue.cli.exit import OK, UNHEALTHY
-from jobqueue.cli.inspection import violations
+from jobqueue.cli.inspection import SetBack, set_back, violations
 from jobqueue.cli.option import output_option
 from jobqueue.cli.output import Form, counted, show_all
 from jobqueue.cli.session import in_loop, opened
@@ -33,18 +33,29 @@ class Finding(msgspec.Struct, kw_only=True):
 
 @click.command(name="doctor")
 @output_option
+@click.option("--repair", is_flag=True, help="Queue again what was delivered to a consumer deleted by hand.")
 @in_loop
-async def command(output: Form) -> int:
+async def command(output: Form, repair: bool) -> int:
     """Look at Redis, Postgres and the queues, and say what is wrong.
 
-    Exit code 3 when something has failed; warnings are advice.
+    Exit code 3 when something has failed; warnings are advice. --repair never deletes anything.
     """
     settings = Settings.load()
     async with opened(settings) as jobs:
-        findings = [finding async for finding in _examine(jobs, settings)]
+        repaired = [finding async for finding in _repair(jobs)] if repair else []
+        findings = repaired + [finding async for finding in _examine(jobs, settings)]
     records: list[dict[str, Any]] = [msgspec.structs.asdict(each) for each in findings]
     show_all(records, output, columns=("about", "state", "what"))
     return UNHEALTHY if any(each.state == "failed" for each in findings) else OK
+
+
+async def _repair(jobs: JobQueue) -> AsyncIterator[Finding]:
+    if jobs.parts.redis is None:
+        return
+    for name in await jobs.queues():
+        if again := await readd_stranded(jobs.parts.redis, name):
+            what = f"{counted(len(again), 'job')} had no consumer any more and {'was' if len(again) == 1 else 'were'}"
+            yield Finding(about=f"queue {name}", state="warning", what=f"{what} queued again: {', '.join(again)}")
 
 
 async def _examine(jobs: JobQueue, settings: Settings) -> AsyncIterator[Finding]:
@@ -68,11 +79,13 @@ async def _redis(jobs: JobQueue, settings: Settings) -> AsyncIterator[Finding]:
     redis = jobs.parts.redis
     if redis is None:
         return
-    await redis.server()  # the first call connects, which takes its time
-    before = time.time()
-    facts = await redis.server()
-    here_ms = (before + time.time()) / 2 * 1000
     place = mask_url(settings.redis.url)
+    for facts in await redis.servers():
+        for finding in _server(facts, place, settings):
+            yield finding
+
+
+def _server(facts: ServerFacts, place: str, settings: Settings) -> Iterator[Finding]:
     yield _version(facts, place)
     yield _eviction(facts, allowed=settings.redis.allow_eviction)
     yield _persistence(facts)
@@ -90,7 +103,7 @@ async def _redis(jobs: JobQueue, settings: Settings) -> AsyncIterator[Finding]:
             state="warning" if part > _FULL else "ok",
             what=f"{part:.0%} of maxmemory is used" + ("; a full server takes no new jobs" if part > _FULL else ""),
         )
-    skew_ms = facts.now_ms - here_ms
+    skew_ms = facts.skew_ms
     yield Finding(
         about="clock",
         state="ok" if abs(skew_ms) < _SKEW_MS else "warning",
@@ -178,6 +191,8 @@ async def _queues(jobs: JobQueue, *, with_letters: bool) -> AsyncIterator[Findin
             yield Finding(about=about, state="warning", what="invariants not checked: Postgres is not ready")
             continue
         try:
+            if moved := await set_back(jobs, name):
+                yield Finding(about=about, state="failed", what=_told(moved))
             found = await violations(jobs, name)
         except JobQueueError as error:
             yield Finding(about=about, state="failed", what=f"invariants not checked: {error}")
@@ -186,6 +201,14 @@ async def _queues(jobs: JobQueue, *, with_letters: bool) -> AsyncIterator[Findin
             yield Finding(about=about, state="failed", what=f"{each.rule} broken: {each.message}")
         if not found:
             yield Finding(about=about, state="ok", what="every invariant holds")
+
+
+def _told(moved: SetBack) -> str:
+    return (
+        f"set back: Postgres has history up to {moved.there:%Y-%m-%d %H:%M:%S} UTC, Redis only up to "
+        f"{moved.here:%Y-%m-%d %H:%M:%S}: an old backup was restored, or a crash lost the newest writes; "
+        f"jobs enqueued since are lost, and jobs finished since run again"
+    )
 
 
 def _advice(stats: QueueStats, *, history: bool) -> Iterator[str]:

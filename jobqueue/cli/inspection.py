@@ -1,10 +1,14 @@
 """The invariants of queues on a live system, with Postgres's side of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from jobqueue.app import JobQueue
 from jobqueue.broker.invariants import LettersAccount, Violation, check_queue
+from jobqueue.clock import from_ms
 from jobqueue.errors import JobQueueError
+from jobqueue.record import JournalKind
 from jobqueue.repository.base import LetterFilter
 
 _ROUNDS = 4
@@ -30,6 +34,46 @@ async def violations(jobs: JobQueue, queue: str) -> Sequence[Violation]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """Redis holds older data than Postgres has seen: up to *here* where Postgres has confirmed up to *there*."""
+
+    here: datetime
+    there: datetime
+
+
+async def set_back(jobs: JobQueue, queue: str) -> SetBack | None:
+    """Whether a queue was set back: by an old backup that was restored, or by a crash that lost its newest writes.
+
+    Ids of entries only grow, so Postgres can have shipped nothing that Redis has yet to make. Seen until the queue's
+    next settlement after it was set back.
+
+    Raises:
+        BrokerUnavailable, RepositoryError: they cannot be looked at.
+    """
+    redis, database = jobs.parts.redis, jobs.parts.database
+    epoch = await jobs.parts.broker.journal.epoch(queue)
+    if redis is None or database is None or epoch is None:
+        return None
+    from jobqueue.repository.postgres import PostgresArchive
+
+    archive, keys = PostgresArchive(database, namespace=jobs.settings.redis.namespace), redis.keys(queue)
+    for kind, stream in _SHIPPED.items():
+        (facts,) = await redis.call_each([["XINFO", "STREAM", getattr(keys, stream)]])
+        newest = "0-0"
+        if not isinstance(facts, Exception):
+            newest = dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"].decode()
+        confirmed = await archive.position(queue, kind, epoch)
+        if _order(confirmed) > _order(newest):
+            return SetBack(here=from_ms(_order(newest)[0]), there=from_ms(_order(confirmed)[0]))
+    return None
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    ms, _, n = entry_id.partition("-")
+    return int(ms), int(n)
+
+
 async def _letters(jobs: JobQueue, queue: str) -> LettersAccount | None:
     if jobs.parts.database is None:
         return None
@@ -42,4 +86,5 @@ async def _letters(jobs: JobQueue, queue: str) -> LettersAccount | None:
     return await stored.accounted(queue, epoch=await broker.journal.epoch(queue))
 
 
+_SHIPPED: dict[JournalKind, str] = {"journal": "journal", "dead": "dead"}
 _NONE = LetterFilter(job_id="00000000-0000-0000-0000-000000000000")

@@ -21,6 +21,9 @@ _LOOK_FOR_QUEUES = timedelta(seconds=2)
 _SHIP = timedelta(seconds=1)
 _RETIRE = timedelta(hours=1)
 _REAP_JITTER = 0.2
+_LONGEST_BACKOFF = timedelta(seconds=30)
+_NONE = timedelta(0)
+"""After an outage, recovery must not wait for more than its period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +89,10 @@ class Scheduler:
             await ship_queue(self.broker.journal, self.shipping.archive, queue)
 
         wake = self._due_soon[queue] = asyncio.Event()
-        loops.create_task(self._loop(f"promote:{queue}", promote, LONGEST_PAUSE, wake=wake))
-        loops.create_task(self._loop(f"reap:{queue}", reap, self.reap_interval, jitter=_REAP_JITTER))
+        loops.create_task(self._loop(f"promote:{queue}", promote, LONGEST_PAUSE, wake=wake, longest_backoff=_NONE))
+        loops.create_task(
+            self._loop(f"reap:{queue}", reap, self.reap_interval, jitter=_REAP_JITTER, longest_backoff=_NONE)
+        )
         if self.shipping is not None:
             loops.create_task(self._loop(f"ship:{queue}", ship, _SHIP))
         _log.debug("queue.cared_for", queue=queue)
@@ -100,10 +105,18 @@ class Scheduler:
         *,
         jitter: float = 0.0,
         wake: asyncio.Event | None = None,
+        longest_backoff: timedelta = _LONGEST_BACKOFF,
     ) -> Coroutine[Any, Any, None]:
         heartbeat = Heartbeat(name=name, period=period, last_tick=self.clock.monotonic())
         self.heartbeats[name] = heartbeat
-        return run_every(heartbeat, step, clock=self.clock, jitter=jitter, wake=wake)
+        return run_every(
+            heartbeat,
+            step,
+            clock=self.clock,
+            jitter=jitter,
+            wake=wake,
+            longest_backoff_s=longest_backoff.total_seconds(),
+        )
 
     async def _retire(self) -> None:
         assert self.shipping is not None

@@ -273,6 +273,8 @@ class Incarnation:
         run.work = asyncio.create_task(self._run(run))
 
     async def _run(self, run: Run) -> None:
+        if self._lease.gone:
+            return  # it is somebody else's by now; `_end_runs` puts it away
         outcome: Outcome = RELEASED
         try:
             crash.point("before_run")

@@ -55,6 +55,8 @@ class LeaseKeeper:
         self._deadline = 0.0
         self._unconfirmed = False
         self._asked_loop_at: float | None = None
+        self.gone = False
+        """Known here before the event loop hears of it, which may have been blocked until now."""
 
     def start(self) -> None:
         """Begin to beat, at once. The lease was registered a moment ago."""
@@ -79,6 +81,7 @@ class LeaseKeeper:
         while not self._stopped.is_set():
             lost = self._beat()
             if lost is not None:
+                self.gone = True
                 self._tell(self._lost, lost)
                 return
             self._stopped.wait(self._pause_s)

@@ -119,7 +119,7 @@ async def test_a_success_ends_the_backoff(bench: Bench) -> None:
 
 
 async def test_f83_a_loop_outlives_two_thousand_failures(bench: Bench) -> None:
-    """After 1 025 failures in a row, some hours of a dead Redis, 2 ** 1024 overflowed and ended the loop for good."""
+    """A loop outlives two thousand failures in a row; after 1 025, 2 ** 1024 overflowed once and ended it for good."""
     taken = await bench.naps(broken, limit=2000)
 
     assert len(taken) == 2000

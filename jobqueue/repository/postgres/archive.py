@@ -101,6 +101,12 @@ class PostgresArchive:
                 self._known.discard(key)  # held by another, or deleted by hand
             yield None if position is None else PostgresCursor(session, key, position, self._clock)
 
+    async def position(self, queue: str, kind: JournalKind, epoch: str) -> str:
+        """The last entry of a stream that Postgres has confirmed; `0-0` before the first."""
+        async with self._database.transaction() as session:
+            position: str | None = await session.value(SQL.position, self._namespace, queue, kind, epoch)
+            return position or "0-0"
+
     async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:
         """Make the partitions of the coming days, drop those past their time. Returns how many were dropped.
 

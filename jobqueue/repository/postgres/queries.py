@@ -19,6 +19,7 @@ class ArchiveQueries:
 
     create_cursor: str
     lock_cursor: str
+    position: str
     move_cursor: str
     ensure_partitions: str
     ensure_coming_partitions: str

@@ -186,9 +186,10 @@ async def test_a_requeued_job_is_the_same_job_of_the_next_generation(
     assert stored.requeued_at is not None
 
 
-async def test_twenty_clicks_at_once_requeue_once(
+async def test_f77_twenty_clicks_at_once_requeue_once(
     archive: PostgresArchive, settings: PostgresSettings, connect: Connect, broker: FakeBroker
 ) -> None:
+    """20 requeues at once from 20 processes' pools queue the job once."""
     await ship(archive, dead_letter(1))
     clickers = [dead_letters_of(connect(replace(settings, pool_size=2)), broker) for _ in range(20)]
 
@@ -199,9 +200,10 @@ async def test_twenty_clicks_at_once_requeue_once(
     assert not await clickers[0].requeue(job_id_of(1))
 
 
-async def test_a_crash_before_the_enqueue_is_made_good_by_the_sweeper(
+async def test_f77_a_crash_before_the_enqueue_is_made_good_by_the_sweeper(
     archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
 ) -> None:
+    """A requeue that broke off before its enqueue is carried on by the sweeper, once."""
     await ship(archive, dead_letter(1))
     broker.fail_before = BrokerUnavailable("Redis is away")
     with pytest.raises(BrokerUnavailable):
@@ -217,9 +219,10 @@ async def test_a_crash_before_the_enqueue_is_made_good_by_the_sweeper(
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailable("reply lost"), asyncio.CancelledError()], ids=["lost", "crash"])
-async def test_a_crash_after_the_enqueue_queues_nothing_twice(
+async def test_f77_a_crash_after_the_enqueue_queues_nothing_twice(
     archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker, error: BaseException
 ) -> None:
+    """A requeue that broke off after its enqueue queues nothing twice when it is carried on."""
     await ship(archive, dead_letter(1))
     broker.fail_after = error
     with pytest.raises(type(error)):
@@ -247,9 +250,10 @@ async def test_the_sweeper_leaves_fresh_requeues_to_those_who_began_them(
     assert await letters.finish_requeues() == 1
 
 
-async def test_a_click_on_an_unfinished_requeue_finishes_it(
+async def test_f77_a_click_on_an_unfinished_requeue_finishes_it(
     archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
 ) -> None:
+    """A click on an unfinished requeue finishes it, and queues nothing twice."""
     await ship(archive, dead_letter(1))
     broker.fail_after = BrokerUnavailable("reply lost")
     with pytest.raises(BrokerUnavailable):
@@ -340,9 +344,10 @@ async def test_deleting_at_once_counts_each_letter_once(archive: PostgresArchive
     assert await letters.accounted("mail") == LettersAccount(waiting=0, purged=10)
 
 
-async def test_deleting_and_requeueing_at_once_never_does_both(
+async def test_f77_deleting_and_requeueing_at_once_never_does_both(
     archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
 ) -> None:
+    """Deleting and requeueing one letter at once: exactly one of the two happens."""
     await ship(archive, *(dead_letter(n) for n in range(1, 21)))
 
     async def requeue(number: int) -> bool:

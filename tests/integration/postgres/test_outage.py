@@ -1,6 +1,7 @@
 """Postgres away, hanging, full, read-only: every call ends in time with one kind of error, and heals by itself."""
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.migrate import migrate_up
 from tests.integration.postgres.conftest import Connect, dead_letters_of, sibling
 from tests.integration.postgres.journal import FileJournal, execution, ship_all, ship_once
+from testutil.eventually import eventually
+from testutil.pgbouncer import SWITCH
+
+POOLED = bool(os.environ.get(SWITCH))
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +47,28 @@ def fragile_settings(fragile: PostgresServer) -> Iterator[PostgresSettings]:
     fragile.restart()
 
 
+async def pooler_dials_again(database: Database) -> None:
+    """A pooler in between looks for a lost server in its own time; without one there is nothing to wait for."""
+
+    async def answers() -> bool:
+        with suppress(RepositoryUnavailable):
+            return await answer(database) == 1
+        return False
+
+    if POOLED:
+        await eventually(answers)
+
+
 async def answer(database: Database) -> int:
     async with database.transaction() as session:
         value: int = await session.value("SELECT 1")
         return value
 
 
-async def test_postgres_may_be_away_at_the_start_and_come_later(
+async def test_f70_postgres_may_be_away_at_the_start_and_come_later(
     fragile: PostgresServer, fragile_settings: PostgresSettings, connect: Connect
 ) -> None:
+    """Postgres that is away at the start is used as soon as it comes."""
     fragile.kill()
     database = connect(fragile_settings)
 
@@ -61,11 +79,13 @@ async def test_postgres_may_be_away_at_the_start_and_come_later(
     assert await answer(database) == 1
 
 
-async def test_the_pool_recovers_when_postgres_was_killed_and_comes_back(
+async def test_f70_f75_the_pool_recovers_when_postgres_was_killed_and_comes_back(
     fragile: PostgresServer, fragile_settings: PostgresSettings, connect: Connect, tmp_path: Path
 ) -> None:
+    """Postgres killed and restarted: the pool recovers, and nothing shipped is lost or doubled."""
     journal = FileJournal(tmp_path / "journal", entries=30)
-    archive = PostgresArchive(connect(fragile_settings))
+    database = connect(fragile_settings)
+    archive = PostgresArchive(database)
     await ship_once(archive, journal, queue="killed")
 
     fragile.kill()
@@ -73,6 +93,7 @@ async def test_the_pool_recovers_when_postgres_was_killed_and_comes_back(
         with pytest.raises(RepositoryUnavailable):
             await ship_once(archive, journal, queue="killed")
     fragile.restart()
+    await pooler_dials_again(database)
     await ship_all(archive, journal, queue="killed")
 
     looking = await asyncpg.connect(fragile.url)
@@ -80,11 +101,13 @@ async def test_the_pool_recovers_when_postgres_was_killed_and_comes_back(
     await looking.close()
 
 
-async def test_a_frozen_server_is_given_up_in_time_and_used_again_when_it_thaws(
+async def test_f73_a_frozen_server_is_given_up_in_time_and_used_again_when_it_thaws(
     fragile: PostgresServer, fragile_settings: PostgresSettings, connect: Connect, tmp_path: Path
 ) -> None:
+    """Postgres frozen with SIGSTOP: each call is given up in time, and works again when it thaws."""
     journal = FileJournal(tmp_path / "journal", entries=20)
-    archive = PostgresArchive(connect(fragile_settings))
+    database = connect(fragile_settings)
+    archive = PostgresArchive(database)
     await ship_once(archive, journal, queue="frozen")
 
     fragile.pause()
@@ -94,6 +117,7 @@ async def test_a_frozen_server_is_given_up_in_time_and_used_again_when_it_thaws(
             await ship_once(archive, journal, queue="frozen")
     took = time.monotonic() - began
     fragile.resume()
+    await pooler_dials_again(database)
     await ship_all(archive, journal, queue="frozen")
 
     assert took < 5
@@ -102,9 +126,10 @@ async def test_a_frozen_server_is_given_up_in_time_and_used_again_when_it_thaws(
     await looking.close()
 
 
-async def test_a_locked_table_holds_up_nobody_for_longer_than_the_statement_timeout(
+async def test_f73_a_locked_table_holds_up_nobody_for_longer_than_the_statement_timeout(
     impatient: PostgresSettings, connect: Connect, sql: asyncpg.Connection, tmp_path: Path
 ) -> None:
+    """A table locked by somebody else: the shipper gives up at the statement timeout and goes on later."""
     journal = FileJournal(tmp_path / "journal", entries=20)
     archive = PostgresArchive(connect(impatient))
     await ship_once(archive, journal)
@@ -121,7 +146,8 @@ async def test_a_locked_table_holds_up_nobody_for_longer_than_the_statement_time
     assert await sql.fetchval("SELECT count(*) FROM jobqueue.executions") == 20
 
 
-async def test_a_pool_that_is_all_in_use_says_so_in_time(impatient: PostgresSettings, connect: Connect) -> None:
+async def test_f73_f75_a_pool_that_is_all_in_use_says_so_in_time(impatient: PostgresSettings, connect: Connect) -> None:
+    """A pool whose connections are all in use says so at the acquire timeout."""
     database = connect(replace(impatient, pool_size=1))
 
     async with database.transaction():
@@ -131,9 +157,10 @@ async def test_a_pool_that_is_all_in_use_says_so_in_time(impatient: PostgresSett
     assert await answer(database) == 1
 
 
-async def test_random_cancellations_neither_leak_nor_starve_connections(
+async def test_f75_random_cancellations_neither_leak_nor_starve_connections(
     settings: PostgresSettings, connect: Connect, sql: asyncpg.Connection
 ) -> None:
+    """Transactions cancelled at random moments neither leak nor starve connections."""
     database = connect(replace(settings, pool_size=3))
     rng = random.Random(7)
 
@@ -152,7 +179,8 @@ async def test_random_cancellations_neither_leak_nor_starve_connections(
     assert await sql.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jobqueue'") <= 6
 
 
-async def test_a_cancelled_transaction_changes_nothing(database: Database, sql: asyncpg.Connection) -> None:
+async def test_f75_a_cancelled_transaction_changes_nothing(database: Database, sql: asyncpg.Connection) -> None:
+    """A cancelled transaction is rolled back, and its connection is not used again."""
     archive, inside = PostgresArchive(database), asyncio.Event()
     complaints: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -192,9 +220,10 @@ async def test_a_transaction_whose_error_was_swallowed_is_not_taken_for_committe
     assert await sql.fetchval("SELECT count(*) FROM jobqueue.executions") == 0
 
 
-async def test_a_read_only_server_is_unavailable_and_not_broken(
+async def test_f78_a_read_only_server_is_unavailable_and_not_broken(
     archive: PostgresArchive, sql: asyncpg.Connection, url: str
 ) -> None:
+    """A read-only Postgres is unavailable for now, not broken."""
     name = url.rpartition("/")[2]
     await sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
@@ -203,7 +232,8 @@ async def test_a_read_only_server_is_unavailable_and_not_broken(
             pass
 
 
-async def test_a_missing_schema_says_how_to_make_it(empty_url: str, connect: Connect) -> None:
+async def test_f78_a_missing_schema_says_how_to_make_it(empty_url: str, connect: Connect) -> None:
+    """A missing schema stops with an error that names the command to run."""
     letters = dead_letters_of(connect(empty_url))
 
     with pytest.raises(RepositoryError, match="run `jobqueue migrate up`") as caught:
@@ -212,6 +242,7 @@ async def test_a_missing_schema_says_how_to_make_it(empty_url: str, connect: Con
     assert not isinstance(caught.value, RepositoryUnavailable)
 
 
+@pytest.mark.skipif(POOLED, reason="pgbouncer tells of a missing database as of a lost one: SQLSTATE 08P01")
 async def test_a_missing_database_is_no_outage(server: PostgresServer, connect: Connect) -> None:
     with pytest.raises(RepositoryError, match='database "nowhere" does not exist') as caught:
         await answer(connect(sibling(server.url, "nowhere")))

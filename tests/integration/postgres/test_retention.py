@@ -1,6 +1,7 @@
 """Days are made ahead, and dropped whole when their time is over."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,6 +103,20 @@ async def test_parallel_makers_and_droppers_do_not_collide(
         *(ship(archive, *(ended(days, days) for days in range(6))) for archive in archives),
         *(archive.retire(keep_successes=WEEK, keep_failures=MONTH) for archive in archives),
     )
+
+    assert await sql.fetchval("SELECT count(*) FROM jobqueue.executions") == 36
+
+
+async def test_sessions_that_have_made_partitions_before_make_those_of_one_day_at_once(
+    connect: Connect, settings: PostgresSettings, sql: asyncpg.Connection
+) -> None:
+    """As schedulers at midnight. One failed with "already exists": its cache did not know the other's table."""
+    archives = [PostgresArchive(connect(replace(settings, pool_size=1)), namespace=f"n{n}") for n in range(6)]
+    for archive in archives:
+        await ship(archive, ended(0, 0))
+
+    for day in range(1, 6):
+        await asyncio.gather(*(ship(archive, ended(day, day)) for archive in archives))
 
     assert await sql.fetchval("SELECT count(*) FROM jobqueue.executions") == 36
 

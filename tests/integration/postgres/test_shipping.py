@@ -48,9 +48,10 @@ async def test_everything_arrives_and_is_trimmed(
 
 @pytest.mark.parametrize("step", ["locked", "read", "shipped", "committed", "trimmed"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_shipper_that_fails_between_two_steps_loses_and_doubles_nothing(
+async def test_f72_a_shipper_that_fails_between_two_steps_loses_and_doubles_nothing(
     archive: PostgresArchive, sql: asyncpg.Connection, tmp_path: Path, kind: JournalKind, step: str
 ) -> None:
+    """A shipper that fails between any two steps loses and doubles nothing."""
     journal = FileJournal(tmp_path / "journal", entries=15)
 
     async def fail(name: str) -> None:
@@ -65,9 +66,10 @@ async def test_a_shipper_that_fails_between_two_steps_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("step", ["locked", "shipped", "committed"])
-async def test_a_shipper_killed_with_9_between_two_steps_loses_and_doubles_nothing(
+async def test_f72_a_shipper_killed_with_9_between_two_steps_loses_and_doubles_nothing(
     archive: PostgresArchive, sql: asyncpg.Connection, url: str, tmp_path: Path, step: str
 ) -> None:
+    """A shipper killed with SIGKILL between two steps, also between COMMIT and trim, loses and doubles nothing."""
     journal = FileJournal(tmp_path / "journal", entries=15)
     doomed = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -123,13 +125,14 @@ def cancel_the_caller() -> None:
 
 
 @pytest.mark.parametrize("act", [lose_the_connection, cancel_the_caller])
-async def test_a_shipper_that_dies_at_any_operation_on_postgres_loses_and_doubles_nothing(
+async def test_f71_a_shipper_that_dies_at_any_operation_on_postgres_loses_and_doubles_nothing(
     archive: PostgresArchive,
     sql: asyncpg.Connection,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     act: Callable[[], None],
 ) -> None:
+    """A connection that dies at any operation on Postgres loses and doubles nothing."""
     disturbance = Disturbance(monkeypatch, act)
     survived = False
     operation = 0
@@ -149,9 +152,10 @@ async def test_a_shipper_that_dies_at_any_operation_on_postgres_loses_and_double
 
 @pytest.mark.parametrize("cut", ["before commit", "after commit"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_connection_cut_during_commit_loses_and_doubles_nothing(
+async def test_f71_a_connection_cut_during_commit_loses_and_doubles_nothing(
     connect: Connect, settings: PostgresSettings, sql: asyncpg.Connection, tmp_path: Path, cut: Cut, kind: JournalKind
 ) -> None:
+    """A connection cut around COMMIT: the cursor in Postgres tells whether it happened; every row arrives once."""
     journal = FileJournal(tmp_path / "journal", entries=25)
     async with CommitProxy(settings.url or "").running() as proxy:
         database = connect(replace(settings, url=proxy.url))

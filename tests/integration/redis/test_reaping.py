@@ -34,7 +34,8 @@ async def expired(broker: RedisStreamsBroker, name: str) -> None:
     await eventually(look)
 
 
-async def test_a_worker_that_beat_after_it_was_judged_keeps_its_jobs(make_broker: MakeBroker) -> None:
+async def test_f12_a_worker_that_beat_after_it_was_judged_keeps_its_jobs(make_broker: MakeBroker) -> None:
+    """A worker whose beat came after the reaper's verdict keeps its jobs: the reaper's settlement is refused."""
     broker = make_broker()
     worker = await broker.join([Q])
     await enqueue(broker, job(1), job(2, unique_key="k"))
@@ -46,7 +47,8 @@ async def test_a_worker_that_beat_after_it_was_judged_keeps_its_jobs(make_broker
     assert (await broker.stats(Q)).completed == 2
 
 
-async def test_the_first_page_of_a_reaping_fences_the_whole_worker(make_broker: MakeBroker) -> None:
+async def test_f16_the_first_page_of_a_reaping_fences_the_whole_worker(make_broker: MakeBroker) -> None:
+    """The first page of a reaping fences the worker for all its jobs: it settles none of the rest."""
     broker = make_broker(lease=SHORT)
     worker = await broker.join([Q])
     await enqueue(broker, job(1), job(2))
@@ -62,7 +64,8 @@ async def test_the_first_page_of_a_reaping_fences_the_whole_worker(make_broker: 
     assert await check_queue(broker, Q) == []
 
 
-async def test_several_reapers_give_every_job_back_once(make_broker: MakeBroker) -> None:
+async def test_f45_several_reapers_give_every_job_back_once(make_broker: MakeBroker) -> None:
+    """Several reapers at one dead worker with 1 050 jobs: each job comes back once, with one crash counted."""
     broker, others = make_broker(lease=SHORT), [make_broker(lease=SHORT) for _ in range(3)]
     worker = await broker.join([Q])
     await enqueue(broker, *[job(n, unique_key=f"k{n}" if n % 3 else None) for n in range(1_050)])
@@ -80,9 +83,10 @@ async def test_several_reapers_give_every_job_back_once(make_broker: MakeBroker)
     assert await check_queue(broker, Q) == []
 
 
-async def test_a_reaper_after_a_gap_lets_the_living_renew_first(
+async def test_f34_f35_a_reaper_after_a_gap_lets_the_living_renew_first(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """After a gap in which nobody was heard, a reaper grants an amnesty: the living renew first and keep their jobs."""
     broker = make_broker(lease=SHORT)
     worker = await broker.join([Q])
     await enqueue(broker, job())
@@ -96,9 +100,10 @@ async def test_a_reaper_after_a_gap_lets_the_living_renew_first(
     await settle(worker, COMPLETED, *taken)
 
 
-async def test_a_reaper_that_is_late_recovers_while_a_worker_is_heard(
+async def test_f34_a_reaper_that_is_late_recovers_while_a_worker_is_heard(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """A reaper that always comes late is no gap while a worker is heard: the dead one's job comes back."""
     broker = make_broker(lease=SHORT)
     alive, dead = await broker.join([Q]), await broker.join([Q])
     await enqueue(broker, job())
@@ -114,9 +119,10 @@ async def test_a_reaper_that_is_late_recovers_while_a_worker_is_heard(
     await eventually(beat_and_come_late, poll_s=0.03)
 
 
-async def test_a_clock_that_went_back_delays_reaping_by_a_lease_at_most(
+async def test_f64_a_clock_that_went_back_delays_reaping_by_a_lease_at_most(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """A server clock that went back a day delays recovery by one lease at most."""
     broker = make_broker(lease=SHORT)
     worker = await broker.join([Q])
     await enqueue(broker, job())
@@ -127,9 +133,10 @@ async def test_a_clock_that_went_back_delays_reaping_by_a_lease_at_most(
     await reap(broker, 1)
 
 
-async def test_receipts_of_entries_deleted_by_hand_are_put_away(
+async def test_f41_receipts_of_entries_deleted_by_hand_are_put_away(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """Entries deleted by hand under a dead worker: its receipts are put away, and the check names the lost jobs."""
     broker = make_broker(lease=SHORT)
     worker = await broker.join([Q])
     await enqueue(broker, *[job(n) for n in range(260)], job(priority="low"))
@@ -147,7 +154,8 @@ async def test_receipts_of_entries_deleted_by_hand_are_put_away(
     assert [each.rule for each in await check_queue(broker, Q)] == ["I1", "I3"]  # and it says which jobs are lost
 
 
-async def test_short_lived_workers_leave_no_consumers(make_broker: MakeBroker, raw: "redis.asyncio.Redis") -> None:
+async def test_f40_short_lived_workers_leave_no_consumers(make_broker: MakeBroker, raw: "redis.asyncio.Redis") -> None:
+    """Short-lived workers, half of them killed, leave no consumer behind in the group."""
     broker = make_broker(lease=SHORT)
     for n in range(30):
         worker = await broker.join([Q])
@@ -165,7 +173,8 @@ async def test_short_lived_workers_leave_no_consumers(make_broker: MakeBroker, r
     assert await broker.workers(Q) == []
 
 
-async def test_a_worker_name_is_never_registered_twice(broker: RedisStreamsBroker) -> None:
+async def test_f29_a_worker_name_is_never_registered_twice(broker: RedisStreamsBroker) -> None:
+    """A second worker that registers under a name in use is refused."""
     worker = await broker.join([Q])
 
     command = scripts.REGISTER.command(broker.keys(Q), consumer=worker.name, lease_ms=int(timedelta(1).total_seconds()))

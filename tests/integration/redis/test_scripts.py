@@ -124,9 +124,10 @@ CALLS = (
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_key_of_a_wrong_type_leaves_no_partial_state(
+async def test_f42_a_key_of_a_wrong_type_leaves_no_partial_state(
     make_broker: MakeBroker, raw: "redis.asyncio.Redis", namespace: str, call: str
 ) -> None:
+    """A script that meets a key of a wrong type fails before its first write: nothing has changed."""
     broken = 0
     for n, field in enumerate([*QueueKeys.__dataclass_fields__, "producer", "dedupe"]):
         if field == "tag":
@@ -214,9 +215,10 @@ def broker_due(now_ms: int) -> int:
     return now_ms + 5
 
 
-async def test_scripts_are_loaded_again_whenever_they_are_lost(
+async def test_f36_scripts_are_loaded_again_whenever_they_are_lost(
     broker: RedisStreamsBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """After SCRIPT FLUSH, the next call of each script brings its source along and goes on."""
     await raw.script_flush()
     worker = await broker.join([Q])
     heartbeat = worker.heartbeat()
@@ -239,9 +241,10 @@ async def test_scripts_are_loaded_again_whenever_they_are_lost(
     assert stats.drift == 0
 
 
-async def test_scripts_lost_all_the_time_under_load_lose_nothing(
+async def test_f36_scripts_lost_all_the_time_under_load_lose_nothing(
     broker: RedisStreamsBroker, raw: "redis.asyncio.Redis"
 ) -> None:
+    """Scripts flushed without a pause under load: every job is enqueued, taken and settled once."""
     flushing = asyncio.create_task(_flush_for_ever(raw))
     worker = await broker.join([Q])
     for n in range(30):

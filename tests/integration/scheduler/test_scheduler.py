@@ -37,7 +37,8 @@ async def _depth(scene: Scene, wanted: int) -> bool:
     return stats.depth == wanted
 
 
-async def test_many_delayed_jobs_are_ready_once_each_with_several_promoters(bare: Scene) -> None:
+async def test_f44_many_delayed_jobs_are_ready_once_each_with_several_promoters(bare: Scene) -> None:
+    """1 500 jobs due at one instant and two promoters: each is ready once."""
     queue, other = bare.queue(), bare.queue()
     await queue.enqueue_many([Job("t", {"n": n}, queue="new") for n in range(1500)], delay=timedelta(milliseconds=300))
     async with scheduling(queue, other):
@@ -46,7 +47,8 @@ async def test_many_delayed_jobs_are_ready_once_each_with_several_promoters(bare
     assert (await queue.stats("new")).delayed == 0
 
 
-async def test_it_gives_the_jobs_of_a_dead_worker_back_on_a_queue_without_traffic(bare: Scene) -> None:
+async def test_f12_it_gives_the_jobs_of_a_dead_worker_back_on_a_queue_without_traffic(bare: Scene) -> None:
+    """A worker killed after its fetch: the scheduler gives the job back on a queue that has no other traffic."""
     queue = bare.queue()
     await queue.enqueue(Job("t", {}, queue="new"))
     doomed = await queue.parts.broker.join(["new"])
@@ -56,9 +58,10 @@ async def test_it_gives_the_jobs_of_a_dead_worker_back_on_a_queue_without_traffi
         await eventually(lambda: _depth(bare, 1), within_s=10)
 
 
-async def test_a_loop_that_fails_goes_on_and_the_others_do_not_notice(
+async def test_f83_a_loop_that_fails_goes_on_and_the_others_do_not_notice(
     bare: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A loop of the scheduler that raises is tried again, and the other loops do not notice."""
     queue = bare.queue()
     await queue.enqueue(Job("t", {}, queue="new"), delay=timedelta(milliseconds=200))
     broker, failed = queue.parts.broker, asyncio.Event()

@@ -41,7 +41,8 @@ async def shipped(queue: JobQueue, name: str = "default") -> None:
     await eventually(look, within_s=15)
 
 
-async def test_every_execution_and_every_dead_letter_arrives_exactly_once(scene: Scene) -> None:
+async def test_f72_every_execution_and_every_dead_letter_arrives_exactly_once(scene: Scene) -> None:
+    """Two shippers and two workers at once: every execution and every dead letter is in Postgres exactly once."""
     runs: Counter[str] = Counter()
 
     @scene.registry.task("t", retry=ONCE_MORE)
@@ -73,9 +74,10 @@ async def test_every_execution_and_every_dead_letter_arrives_exactly_once(scene:
     assert (status.state, status.attempt) == (JobState.DEAD, 2)
 
 
-async def test_nothing_stops_while_postgres_is_away_and_everything_arrives_later(
+async def test_f70_f76_nothing_stops_while_postgres_is_away_and_everything_arrives_later(
     redis_url: str, namespace: str
 ) -> None:
+    """Postgres killed under load: jobs run on, the dead-letter queue shows what Redis holds, and all arrives later."""
     from jobqueue.embedded import start_postgres
     from jobqueue.repository.postgres.migrate import migrate_up
 
@@ -111,7 +113,8 @@ async def _run_without(postgres: PostgresServer, scene: Scene) -> None:
     assert await queue.dead_letters.count(LetterFilter()) == 120
 
 
-async def test_a_dead_letter_is_requeued_once_however_many_ask(scene: Scene) -> None:
+async def test_f77_a_dead_letter_is_requeued_once_however_many_ask(scene: Scene) -> None:
+    """20 requeues of one dead letter at once run the job once more, not twenty times."""
     attempts: list[int] = []
 
     @scene.registry.task("t", max_retries=0)

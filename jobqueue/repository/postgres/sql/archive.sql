@@ -11,6 +11,12 @@ FROM jobqueue.shipping_cursors
 WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4
 FOR UPDATE SKIP LOCKED;
 
+-- name: position
+-- The position as committed, without a lock; no row when nothing was shipped. $1 namespace, $2 queue, $3 kind, $4 epoch.
+SELECT position
+FROM jobqueue.shipping_cursors
+WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4;
+
 -- name: move_cursor
 -- $1 namespace, $2 queue, $3 kind, $4 epoch, $5 position.
 UPDATE jobqueue.shipping_cursors
