@@ -1,13 +1,37 @@
 """A private Valkey per test session, and names of its keys that no two tests share."""
 
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from jobqueue.embedded import RedisServer, start_redis
+from testutil import acl, pgbouncer, strict
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The switches that turn the whole session: `task test:strict`, `test:acl`, `test:pgbouncer`."""
+    switches = ExitStack()
+    if os.environ.get(strict.SWITCH):
+        switches.enter_context(strict.strict_keys())
+    if os.environ.get(acl.SWITCH):
+        folder = switches.enter_context(tempfile.TemporaryDirectory())
+        switches.enter_context(acl.restricted_session(Path(folder)))
+    if os.environ.get(pgbouncer.SWITCH):
+        switches.enter_context(pgbouncer.pooled_session())
+    config.add_cleanup(switches.close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items if os.environ.get(acl.SWITCH) else ():
+        if command := acl.OPERATORS_OWN.get(getattr(item, "originalname", "")):
+            item.add_marker(pytest.mark.skip(reason=f"sends {command} through a broker, which no queue needs"))
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +43,7 @@ def valkey() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(valkey: RedisServer) -> str:
     """The session's Valkey; what other tests left there is told apart by `namespace`."""
-    return valkey.url
+    return acl.restricted(valkey.url) if os.environ.get(acl.SWITCH) else valkey.url
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from jobqueue.broker.patience import Patience
 from jobqueue.broker.scripts import ALL, Value
 from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable
 
@@ -93,6 +94,7 @@ class NodeLine(Line):
         connection.socket_timeout = None
         self._connection = connection
         self._timeout_s = timeout_s
+        self._patience = Patience(connection)
         self._turn = asyncio.Lock()
 
     async def exchange(
@@ -122,15 +124,17 @@ class NodeLine(Line):
         connection = self._connection
         sent = False
         try:
-            async with asyncio.timeout(self._timeout_s if timeout_s is None else timeout_s):
+            async with self._patience.within(self._timeout_s if timeout_s is None else timeout_s):
                 if _hung_up(connection):
                     await connection.disconnect(nowait=True)
                 if not connection.is_connected:
                     await connection.connect()  # type: ignore[no-untyped-call]
+                    self._patience.connected()
                 packed = (
                     connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
                 )
                 sent = True
+                self._patience.sending(packed)
                 await connection.send_packed_command(packed, check_health=False)
                 replies = [await self._read() for _ in commands]
             if any(isinstance(reply, _ELSEWHERE) for reply in replies):

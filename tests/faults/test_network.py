@@ -130,12 +130,12 @@ async def test_f59_large_results_on_a_slow_network_cost_no_lease(own_scene: Scen
         return blob
 
     queue = own_scene.queue()
-    await queue.enqueue_many([handler.job(n, "x" * 40_000) for n in range(8)])
+    await queue.enqueue_many([handler.job(n, "x" * 60_000) for n in range(16)])
     own_proxy.throttle(SLOW)
-    async with own_scene.working(url=own_proxy.url, concurrency=4) as started:
-        stats = await own_scene.ended(queue, 8, within_s=40)
+    async with own_scene.working(url=own_proxy.url, concurrency=16) as started:
+        stats = await own_scene.ended(queue, 16, within_s=80)
         own_proxy.heal()
 
-    assert stats.completed == 8
-    assert sorted(runs) == list(range(8))
+    assert stats.completed == 16
+    assert sorted(runs) == list(range(16))
     assert started.worker.metrics.leases_lost == 0

@@ -75,7 +75,7 @@ async def test_a_stolen_job_is_missed(servers: Servers, tmp_path: Path) -> None:
     async def steal(_crew: Crew) -> None:
         async with Redis.from_url(servers.redis.url, decode_responses=True) as redis:
             # One without any trace, as a careful thief would; the conservation law knows nothing of it.
-            found = await eventually(lambda: _some_delayed(redis), within_s=20)
+            found: tuple[str, str] | None = await eventually(lambda: _some_delayed(redis), within_s=20)
             assert found is not None
             queue, name = found
             await redis.zrem(f"{{chaos:{queue}}}:delayed", name)
@@ -89,9 +89,9 @@ async def test_a_stolen_job_is_missed(servers: Servers, tmp_path: Path) -> None:
     assert any(stolen[0] in line for line in verdict.details)
 
 
-async def _some_delayed(redis: "Redis[str]") -> tuple[str, str] | None:
+async def _some_delayed(redis: Redis) -> tuple[str, str] | None:
     """A job that will not be due soon."""
     for queue in random.sample(QUEUES, len(QUEUES)):
         for name in await redis.zrevrange(f"{{chaos:{queue}}}:delayed", 0, 0):
-            return queue, name
+            return queue, str(name)
     return None

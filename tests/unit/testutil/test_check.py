@@ -427,6 +427,12 @@ def no_amnesty(story: Story) -> None:
     story.log(15.6, "W0", "lease.lost", worker="W0", error="W0 lost its lease: the reaper took it")
 
 
+def no_amnesty_for_those_who_gave_up(story: Story) -> None:
+    story.fault("server.kill", 10, 14, redis_away=True)
+    story.log(12.6, "W0", "lease.lost", worker="W0", error="W0 lost its lease: the broker did not confirm it in time")
+    story.log(14.1, "W1", "worker.reaped", worker="W0", queue="q", jobs=1)
+
+
 def lease_lost(story: Story) -> None:
     story.fault("worker.kill", 10, 12, target="worker-1")
     story.fault("link.stall", 8, 12, target="worker-1")
@@ -486,6 +492,7 @@ BAD: dict[str, Callable[[Story], None]] = {
     "memory (time to live)": mortal_key,
     "recovery_late": slow_recovery,
     "reaped_without_amnesty": no_amnesty,
+    "reaped_without_amnesty (given up)": no_amnesty_for_those_who_gave_up,
     "leases_lost_without_cause": lease_lost,
     "dead_loops_kept_alive": dead_loop,
     "nemesis_too_weak": weak,
@@ -648,6 +655,53 @@ def test_recovery_is_measured_from_the_death() -> None:
 
     assert measures["recovery_p50_s"] == measures["recovery_max_s"] == 3.5
     assert measures["recovery_bound_s"] == 5.2
+
+
+def test_a_second_life_in_the_same_worker_is_told_apart() -> None:
+    """One life of an id was settled by a worker, another given back in its name: enqueued again, without a key."""
+    story = Story()
+    story.enqueue("a")
+    story.run("a", 2)
+    story.confirm("a", 2.2, "completed")
+    story.enqueue("a", at=3)
+    story.start("a", 4)
+    story.event("killed", "W0", 5)
+    story.row("a", 8, "crashed")
+    story.run("a", 8.1, worker="W1", attempt=2)
+
+    verdict = story.judged()
+
+    assert verdict.ok, verdict.details
+
+
+def test_a_lease_lost_while_the_servers_are_read_is_not_judged() -> None:
+    story = Story()
+    lease_lost(story)
+    story.final.read_at = 11.0
+
+    assert story.judged().ok
+
+
+def test_a_settlement_explains_no_start_before_it() -> None:
+    story = Story()
+    story.enqueue("a")
+    story.run("a", 2, "retrying")
+    story.start("a", 1.9, worker="W1", attempt=2)
+
+    assert story.judged().failures["unexplained_duplicates"] == 2  # neither of the two, out of order
+
+
+def test_an_outage_extends_the_bound_once_and_not_for_ever() -> None:
+    story = Story()
+    story.enqueue("a")
+    story.start("a", 2)
+    story.event("killed", "W0", 3)
+    story.fault("server.kill", 4, 9, redis_away=True)
+    story.fault("wire.reset", 4, 9)
+    story.row("a", 24, "crashed")
+    story.run("a", 24.1, worker="W1", attempt=2)
+
+    assert story.judged().failures["recovery_late"] == 1
 
 
 def test_an_outage_while_a_worker_is_dead_extends_the_bound() -> None:

@@ -1,7 +1,7 @@
 """The schedule of faults: reproducible, dense enough, and never the end of everything."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_outages_leave_more_time_than_they_take_and_a_breath_between_them(profil
         outages = [fault for fault in plan(seed, 300, profile) if KINDS[fault.kind].outage]
 
         assert sum(fault.lasts_s for fault in outages) < 110
-        assert all(later.at_s - earlier.ends_s >= 3.9 for earlier, later in zip(outages, outages[1:], strict=False))
+        assert all(later.at_s - earlier.ends_s >= 3.9 for earlier, later in pairwise(outages))
 
 
 @pytest.mark.parametrize("role", CREW)
