@@ -16,6 +16,7 @@ from testutil.chaos.check import judge
 from testutil.chaos.evidence import gather
 from testutil.chaos.final import FinalState
 from testutil.chaos.mix import _KINDS
+from testutil.chaos.nemesis import KINDS
 from testutil.chaos.verdict import Rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "chaos.md"
@@ -23,7 +24,7 @@ CHECKS = judge(gather(FinalState(), Rules())).failures.keys()
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["live_keys_expire", "promoted_early", "promote_in_steps"])
+@pytest.mark.parametrize("name", ["live_keys_expire", "promoted_early", "unique_not_held"])
 async def test_the_checker_catches(name: str, tmp_path: Path) -> None:
     trial = await try_mutant(MUTANTS[name], tmp_path)
 
@@ -43,6 +44,7 @@ def test_there_are_a_dozen_and_each_has_its_faults_and_its_check() -> None:
     assert {mutant.caught_by for mutant in MUTANTS.values()} <= set(CHECKS)
     assert {mutant.scenario.name for mutant in MUTANTS.values()} == set(SCENARIOS)
     assert all(set(scenario.kinds) <= set(_KINDS) for scenario in SCENARIOS.values())
+    assert {fault.kind for scenario in SCENARIOS.values() for fault in scenario.faults} <= set(KINDS)
     assert all(mutant.naive.endswith(".") for mutant in MUTANTS.values())
 
 

@@ -177,6 +177,10 @@ def test_the_environment_is_the_process_s_own_unless_another_is_given(monkeypatc
 URL_RULE = "write e.g. {}://user:password@host:1234/0, with @ : / ? # in a password as %40 %3A %2F %3F %23"
 WHOLE = "must be a whole number, got {!r}"
 DURATION = "{!r} is not a duration; write e.g. 500ms, 30s, 5m, 1h, 1h30m or 2d"
+REDIS_RULE = "must begin with " + " or ".join(
+    f"{scheme}://"
+    for scheme in ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+)
 WRONG = [
     ("WORKER_CONCURRENCY", "0", "must be at least 1, got '0'"),
     ("WORKER_CONCURRENCY", "-5", "must be at least 1, got '-5'"),
@@ -208,17 +212,17 @@ WRONG = [
     (
         "REDIS_URL",
         "localhost:6379",
-        "must begin with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel:// or redis+cluster:// or rediss+cluster://, got 'localhost:6379'",
+        f"{REDIS_RULE}, got 'localhost:6379'",
     ),
     (
         "REDIS_URL",
         "redis:localhost",
-        "must begin with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel:// or redis+cluster:// or rediss+cluster://, got 'redis:localhost'",
+        f"{REDIS_RULE}, got 'redis:localhost'",
     ),
     (
         "REDIS_URL",
         "http://h",
-        "must begin with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel:// or redis+cluster:// or rediss+cluster://, got 'http://h'",
+        f"{REDIS_RULE}, got 'http://h'",
     ),
     ("REDIS_URL", "redis://h:many", f"is no valid URL: 'redis://***'; {URL_RULE.format('redis')}"),
     ("REDIS_URL", "redis://h:65536", f"is no valid URL: 'redis://***'; {URL_RULE.format('redis')}"),

@@ -57,7 +57,7 @@ class FinalState:
     *counters*: queue -> the counters of its meta hash. *live*: (queue, id) of what the index still holds.
     *keys*: the namespace's keys in Redis, name -> elements (bytes for strings). *ttls*: those with a time to live.
     *read_at*: wall time at which the reading began, 0: unknown; what it does to a loaded machine is not judged.
-    *leaked_consumers*: consumers of a group without a lease, some time after the drain.
+    *leaked_consumers*: consumers of a group without a lease ahead, some time after the drain.
     """
 
     executions: list[Executed] = field(default_factory=list)
@@ -177,10 +177,13 @@ async def _size(redis: Client, key: bytes) -> int:
 
 async def _consumers_without_lease(redis: Client, namespace: str) -> list[str]:
     leaked = []
+    seconds, microseconds = await redis.time()
+    now_ms = seconds * 1000 + microseconds // 1000
     async for key in redis.scan_iter(match=f"{{{namespace}:*:stream:*", count=500):
         workers = key.rpartition(b":stream:")[0] + b":workers"
         for consumer in await _consumers(redis, key):
-            if await redis.zscore(workers, consumer["name"]) is None:
+            deadline = await redis.zscore(workers, consumer["name"])
+            if deadline is None or deadline < now_ms:
                 leaked.append(f"{key.decode()} {consumer['name'].decode()} pending {consumer['pending']}")
     return leaked
 

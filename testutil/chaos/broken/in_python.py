@@ -13,7 +13,8 @@ from jobqueue.clock import from_ms
 from jobqueue.errors import BrokerError, LeaseLost
 from jobqueue.record import DeadLetter, Execution, JournalKind
 from jobqueue.repository.base import Archive
-from jobqueue.repository.postgres.archive import SQL, PostgresCursor
+from jobqueue.repository.postgres.archive import PostgresCursor
+from jobqueue.repository.postgres.queries import ARCHIVE
 from jobqueue.scheduler import ship
 from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.settler import Settler
@@ -137,7 +138,7 @@ def cursor_apart() -> None:
             await self._write_dead_letters(dead_letters, now)
         await self._session._command("COMMIT")
         await self._session._command("BEGIN")
-        await self._session.row(SQL.move_cursor, *self._key, upto)
+        await self._session.row(ARCHIVE.move_cursor, *self._key, upto)
         self.position = upto
 
     swap(PostgresCursor, "ship", ship_rows)

@@ -108,7 +108,8 @@ LOST_WORDS: Final = Scenario(
         _fault("wire.drop_replies", at=1, lasts=2, value=20),
         _fault("wire.drop_requests", at=3, lasts=2, value=20),
         _fault("wire.drop_replies", at=5, lasts=2, value=20),
-        _fault("wire.drop_replies", at=7, lasts=2, value=20),
+        # Every worker that waits for a job is given one, and does not hear of it.
+        _fault("wire.mute_replies", at=7.5, lasts=1.2),
     ),
     rate=80,
 )
