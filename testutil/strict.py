@@ -22,6 +22,7 @@ SWITCH: Final = "JOBQUEUE_TEST_STRICT_KEYS"
 
 KEY_POSITION: Final = {
     "TIME": 0,
+    "INFO": 0,
     **dict.fromkeys(
         ["GET", "SET", "PEXPIRE", "HGET", "HSET", "HSETNX", "HMGET", "HGETALL", "HDEL", "HLEN", "HEXISTS"], 1
     ),

@@ -240,9 +240,10 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
 
 
 class JournalPage(msgspec.Struct, kw_only=True):
-    """A page of what waits to be shipped; *last* is the cursor after it."""
+    """A page of what waits to be shipped, read from *primary*; *last* is the cursor after it."""
 
     last: str
+    primary: str = ""
     executions: list[Execution] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
 
@@ -254,12 +255,16 @@ class Journal(Protocol):
         """The identity of this broker's data for *queue*: a flushed broker has a new one. None: nothing yet."""
         ...
 
+    async def primary(self, queue: str) -> str:
+        """The identity of the server that holds *queue*: another after a failover. Empty where it will not say."""
+        ...
+
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
         """Up to *count* entries after the cursor *after* (`0-0` is the beginning), or None."""
         ...
 
-    async def trim(self, queue: str, kind: JournalKind, *, upto: str) -> None:
-        """Drop everything up to and including *upto*. Safe to repeat."""
+    async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:
+        """Drop everything up to and including *upto*, on this primary only. Safe to repeat."""
         ...
 
 

@@ -1,11 +1,13 @@
 """What waits in Redis for Postgres: the journal of executions, and the dead letters."""
 
+import re
 from collections.abc import Callable
-from typing import Any
+
+from redis.exceptions import ResponseError
 
 from jobqueue.broker import entry, scripts
 from jobqueue.broker.base import JournalPage
-from jobqueue.broker.connection import Line
+from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.record import JournalKind
 
@@ -23,12 +25,21 @@ class RedisJournal:
         value: bytes | None = await self._line.call(["HGET", self._keys(queue).meta, "epoch"])
         return value.decode() if value is not None else None
 
+    async def primary(self, queue: str) -> str:
+        (info,) = await self._line.exchange([["INFO", "replication"]], at=self._keys(queue).meta)
+        return _primary(info)
+
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
         stream = self._stream(queue, kind)
-        entries: list[Any] = await self._line.call(["XRANGE", stream, f"({after}", "+", "COUNT", count])
+        # On one connection, one after the other: whose entries they are is known, whatever fails over.
+        entries, info = await self._line.exchange(
+            [["XRANGE", stream, f"({after}", "+", "COUNT", count], ["INFO", "replication"]]
+        )
+        if isinstance(entries, ResponseError):
+            raise refused(entries) from entries
         if not entries:
             return None
-        page = JournalPage(last=entries[-1][0].decode())
+        page = JournalPage(last=entries[-1][0].decode(), primary=_primary(info))
         for entry_id, fields in entries:
             if kind == "journal":
                 page.executions += entry.read_journal_entry(queue, fields)
@@ -36,17 +47,26 @@ class RedisJournal:
                 page.dead_letters.append(entry.read_dead_letter(queue, entry_id, fields))
         return page
 
-    async def trim(self, queue: str, kind: JournalKind, *, upto: str) -> None:
+    async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:
         command = scripts.TRIM.command(
             self._keys(queue),
             shipped=self._stream(queue, kind),
             upto=upto,
             limit=_TRIM_PAGE,
             journal=int(kind == "journal"),
+            primary=primary,
         )
-        while await self._line.call(command):
+        while await self._line.call(command) > 0:
             pass
 
     def _stream(self, queue: str, kind: JournalKind) -> str:
         keys = self._keys(queue)
         return keys.journal if kind == "journal" else keys.dead
+
+
+def _primary(info: bytes | ResponseError) -> str:
+    """A primary's name for its own line of history, new with each promotion."""
+    if isinstance(info, ResponseError):
+        return ""
+    found = re.search(rb"master_replid:(\w+)", info)
+    return found[1].decode() if found else ""

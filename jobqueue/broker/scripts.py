@@ -76,7 +76,7 @@ PAUSE: Final = Script("pause", args=("paused",))
 STATS: Final = Script("stats")
 REQUEUE: Final = Script("requeue", args=("letter",))
 DROP: Final = Script("drop", args=("letter",))
-TRIM: Final = Script("trim", own_keys=("shipped",), args=("upto", "limit", "journal"))
+TRIM: Final = Script("trim", own_keys=("shipped",), args=("upto", "limit", "journal", "primary"))
 READD: Final = Script("readd", own_keys=("stream",), args=("rank", "entry"))
 
 ALL: Final = {

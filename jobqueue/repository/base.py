@@ -115,8 +115,11 @@ class Cursor(Protocol):
 class Archive(Protocol):
     """Where the shipper writes."""
 
-    def cursor(self, queue: str, kind: JournalKind, epoch: str) -> AbstractAsyncContextManager[Cursor | None]:
-        """Lock the cursor of one stream; None when another shipper holds it. Leaving the context commits."""
+    def cursor(
+        self, queue: str, kind: JournalKind, epoch: str, primary: str = ""
+    ) -> AbstractAsyncContextManager[Cursor | None]:
+        """Lock the cursor of one stream; None when another shipper holds it, or *primary* is one that was replaced
+        in a failover. Leaving the context commits."""
         ...
 
     async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:

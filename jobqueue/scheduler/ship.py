@@ -3,6 +3,9 @@
 The cursor lives in Postgres and moves in the transaction that writes the rows; the stream is trimmed
 after the commit. A crash anywhere leaves either nothing written, or written rows with a cursor that
 says so; the trim is repeated. Any number of shippers may run: the cursor's lock lets one at a time in.
+
+After a failover two servers may call themselves primary for a while, each with entries of its own, even
+under the same ids. So a page, a cursor and a trim all name the primary that they belong to.
 """
 
 from jobqueue import crash
@@ -42,11 +45,14 @@ async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: Jour
 
 async def _ship_page(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int | None:
     """One transaction. None when there was nothing left, or another shipper is at it."""
-    async with archive.cursor(queue, kind, epoch) as cursor:
+    primary = await journal.primary(queue)
+    async with archive.cursor(queue, kind, epoch, primary) as cursor:
         if cursor is None:
             return None
         upto = cursor.position
         page = await journal.read(queue, kind, after=upto, count=PAGE)
+        if page is not None and page.primary != primary:
+            return None  # a failover between the two: the next look knows who it is
         if page is not None:
             crash.point("after_journal_read")
             await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, upto=page.last)
@@ -55,7 +61,7 @@ async def _ship_page(journal: Journal, archive: Archive, queue: str, kind: Journ
     if page is not None:
         crash.point("after_commit")
     if upto != "0-0":
-        await journal.trim(queue, kind, upto=upto)
+        await journal.trim(queue, kind, upto=upto, primary=primary)
     if page is None:
         return None
     crash.point("after_trim")

@@ -82,6 +82,7 @@ class LeaseKeeper:
             lost = self._beat()
             if lost is not None:
                 self.gone = True
+                _log.error("lease.gone", reason=lost)
                 self._tell(self._lost, lost)
                 return
             self._stopped.wait(self._pause_s)

@@ -1009,10 +1009,10 @@ async def test_the_journal_is_read_in_pages_and_trimmed(broker: Broker) -> None:
     assert await broker.journal.read(Q, "journal", after=second.last, count=9) is None
 
     for _ in range(2):
-        await broker.journal.trim(Q, "journal", upto=first.last)
+        await broker.journal.trim(Q, "journal", upto=first.last, primary=first.primary)
 
     assert await broker.journal.read(Q, "journal", after="0-0", count=9) == second
-    await broker.journal.trim(Q, "journal", upto=second.last)
+    await broker.journal.trim(Q, "journal", upto=second.last, primary=second.primary)
     assert (await broker.stats(Q)).journal == 0
 
 

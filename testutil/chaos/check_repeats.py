@@ -128,8 +128,14 @@ def death(evidence: Evidence, worker: str, given_away: float) -> str | None:
 
 def _by(evidence: Evidence, incarnation: Incarnation, ending: Ending, given_away: float) -> bool:
     if ending.why in ("lease_lost", "abandoned") or evidence.cut_off(incarnation.member, given_away):
-        return ending.at <= given_away + _HEARS_LATE_S
+        return ending.at - _stopped_between(evidence, incarnation, given_away, ending.at) <= given_away + _HEARS_LATE_S
     return ending.at <= given_away + _CLOCK_S
+
+
+def _stopped_between(evidence: Evidence, incarnation: Incarnation, begin: float, end: float) -> float:
+    """For how long it could not hear anything, being stopped."""
+    stops = evidence.stops.get((incarnation.member, incarnation.generation), ())
+    return sum(max(0.0, min(ended, end) - max(began, begin)) for began, ended in stops)
 
 
 def _settlements(evidence: Evidence, job_id: str) -> Settlements:

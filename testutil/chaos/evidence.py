@@ -31,6 +31,8 @@ CREATES = ("new", "uncertain", "")
 TERMINAL = ("completed", "dead", "cancelled", "expired")
 OWN_FAULTS = ("worker.", "producer.", "scheduler.", "history.")
 """Kinds of faults that cut no worker off from Redis: they are done to processes, or to Postgres."""
+_STALE_PRIMARY_S = 8.0
+"""How long an old primary that comes back may serve before it is told that it is one no more."""
 CUT_OFF_LASTS_S = 10.0
 """How long after a fault of the wire or of a server a worker may still find its lease gone."""
 
@@ -101,7 +103,7 @@ class Evidence:
         """A fault in which the servers may have forgotten something written around this time."""
         if not self.rules.loses:
             return None
-        slack = self.rules.lease_s
+        slack = max(self.rules.lease_s, _STALE_PRIMARY_S)
         return next(
             (each for each in self.faults if each.loses and each.began <= end and each.ended + slack >= begin), None
         )
@@ -111,7 +113,12 @@ class Evidence:
         if not self.rules.loses:
             return None
         return next(
-            (each for each in self.faults if each.loses and at - 1 <= each.ended and each.began <= at + within_s), None
+            (
+                each
+                for each in self.faults
+                if each.loses and at - _STALE_PRIMARY_S <= each.ended and each.began <= at + within_s
+            ),
+            None,
         )
 
     def cut_off(self, member: str, at: float) -> Fault | None:
@@ -214,6 +221,10 @@ def _take_logs(evidence: Evidence) -> None:
             _incarnation(evidence, line.fields["worker"], source).endings.append(
                 Ending(at=line.at, why="lease_lost", told=told)
             )
+        elif line.event == "lease.gone" and (name := current.get((line.member, line.generation))):
+            # Its thread knows at once; `lease.lost` is told by its loop, which may be blocked.
+            told = str(line.fields.get("reason", ""))
+            evidence.incarnations[name].endings.append(Ending(at=line.at, why="lease_lost", told=told))
         elif line.event == "lease.abandoned" and (name := current.get((line.member, line.generation))):
             evidence.incarnations[name].endings.append(Ending(at=line.at, why="abandoned"))
 

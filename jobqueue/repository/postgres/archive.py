@@ -32,6 +32,7 @@ UNFINISHED_AFTER: Final = timedelta(seconds=30)
 UNFINISHED_AT_ONCE: Final = 100
 _DAYS_AHEAD: Final = 3
 _EXECUTIONS_AT_ONCE: Final = 5_000  # about 50 ms
+_MOST_REPLACED: Final = 50
 _LETTERS_AT_ONCE: Final = 100  # each holds a body of up to 1 MiB
 
 Key = tuple[str, str, JournalKind, str]
@@ -39,10 +40,15 @@ Key = tuple[str, str, JournalKind, str]
 
 
 class PostgresCursor:
-    """One stream's cursor, locked by the transaction it was made in."""
+    """One stream's cursor, locked by the transaction it was made in.
 
-    def __init__(self, session: Session, key: Key, position: str, clock: Clock) -> None:
+    Up to *doubtful_upto* the entries may be here already, shipped from the primary before a failover:
+    each is looked for before it is written.
+    """
+
+    def __init__(self, session: Session, key: Key, position: str, clock: Clock, *, doubtful_upto: str = "0-0") -> None:
         self.position = position
+        self._doubtful_upto = doubtful_upto
         self._session = session
         self._key = key
         self._clock = clock
@@ -59,21 +65,41 @@ class PostgresCursor:
             RepositoryError: even the minimal form was refused: the schema is not ours.
         """
         now = from_ms(self._clock.now_ms())
+        doubtful = order(self.position) < order(self._doubtful_upto)
         if executions:
-            await self._write_executions(executions, now)
+            await self._write_executions(executions, now, doubtful=doubtful)
         if dead_letters:
-            await self._write_dead_letters(dead_letters, now)
+            await self._write_dead_letters(dead_letters, now, doubtful=doubtful)
         await self._session.row(SQL.move_cursor, *self._key, upto)
         self.position = upto
 
-    async def _write_executions(self, executions: Sequence[Execution], now: datetime) -> None:
+    async def _write_executions(self, executions: Sequence[Execution], now: datetime, *, doubtful: bool) -> None:
         rows = [execution_row(each, namespace=self._namespace, now=now) for each in executions]
+        if doubtful:
+            rows = await self._unknown(EXECUTIONS, rows, SQL.known_executions)
         await self._session.value(SQL.ensure_partitions, days_of(rows))
         await _write(self._session, EXECUTIONS, rows, at_once=_EXECUTIONS_AT_ONCE)
 
-    async def _write_dead_letters(self, letters: Sequence[DeadLetter], now: datetime) -> None:
+    async def _write_dead_letters(self, letters: Sequence[DeadLetter], now: datetime, *, doubtful: bool) -> None:
         rows = [letter_row(each, namespace=self._namespace, epoch=self._epoch, now=now) for each in letters]
+        if doubtful:
+            rows = await self._unknown(DEAD_LETTERS, rows, SQL.known_letters)
         await _write(self._session, DEAD_LETTERS, rows, at_once=_LETTERS_AT_ONCE)
+
+    async def _unknown(self, table: Table, rows: Sequence[Row], query: str) -> list[Row]:
+        """The rows that are not here yet; *query* names the columns by which one is known."""
+        job_id = table.columns.index("job_id")
+        unknown: list[Row] = []
+        for start in range(0, len(rows), _EXECUTIONS_AT_ONCE):
+            bite = rows[start : start + _EXECUTIONS_AT_ONCE]
+            found = await self._session.rows(query, self._namespace, list({str(row[job_id]) for row in bite}))
+            if not found:
+                unknown += bite
+                continue
+            at = [table.columns.index(name) for name in found[0].keys()]  # noqa: SIM118 - a record iterates its values
+            known = {tuple(each) for each in found}
+            unknown += [row for row in bite if tuple(row[n] for n in at) not in known]
+        return unknown
 
 
 class PostgresArchive:
@@ -86,8 +112,11 @@ class PostgresArchive:
         self._known: set[Key] = set()
 
     @asynccontextmanager
-    async def cursor(self, queue: str, kind: JournalKind, epoch: str) -> AsyncIterator[PostgresCursor | None]:
-        """Lock the cursor of one stream; None when another shipper holds it. Leaving the context commits.
+    async def cursor(
+        self, queue: str, kind: JournalKind, epoch: str, primary: str = ""
+    ) -> AsyncIterator[PostgresCursor | None]:
+        """Lock the cursor of one stream; None when another shipper holds it, or *primary* is one that was replaced
+        in a failover. Leaving the context commits.
 
         Raises:
             RepositoryUnavailable: on leaving, the commit may or may not have happened; the position
@@ -96,16 +125,42 @@ class PostgresArchive:
         key = (self._namespace, queue, kind, epoch)
         await self._create(key)
         async with self._database.transaction() as session:
-            position = await session.value(SQL.lock_cursor, *key)
-            if position is None:
+            locked = await session.row(SQL.lock_cursor, *key)
+            if locked is None:
                 self._known.discard(key)  # held by another, or deleted by hand
-            yield None if position is None else PostgresCursor(session, key, position, self._clock)
+                yield None
+                return
+            yield await self._of_primary(session, key, primary, *locked)
+
+    async def _of_primary(
+        self,
+        session: Session,
+        key: Key,
+        primary: str,
+        position: str,
+        known: str,
+        doubtful_upto: str,
+        replaced: list[str],
+    ) -> PostgresCursor | None:
+        """The cursor, if it counts the entries of *primary*; taken over for it, if it is the new one.
+
+        The new primary has what the old one had replicated to it, and its own. What was shipped from the old one
+        may be in either part, or in neither: so everything that is left is looked at again.
+        """
+        if primary in replaced:
+            return None
+        if primary and primary != known:
+            doubtful_upto = max(position, doubtful_upto, key=order)
+            replaced = [*replaced, known][-_MOST_REPLACED:] if known else replaced
+            await session.row(SQL.take_over, *key, primary, doubtful_upto, replaced)
+            position = "0-0"
+        return PostgresCursor(session, key, position, self._clock, doubtful_upto=doubtful_upto)
 
     async def position(self, queue: str, kind: JournalKind, epoch: str) -> str:
-        """The last entry of a stream that Postgres has confirmed; `0-0` before the first."""
+        """The newest entry of a stream that was ever shipped here; `0-0` before the first."""
         async with self._database.transaction() as session:
-            position: str | None = await session.value(SQL.position, self._namespace, queue, kind, epoch)
-            return position or "0-0"
+            found = await session.row(SQL.position, self._namespace, queue, kind, epoch)
+            return max(found, key=order) if found is not None else "0-0"
 
     async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:
         """Make the partitions of the coming days, drop those past their time. Returns how many were dropped.
@@ -133,6 +188,12 @@ class PostgresArchive:
         while dropped:
             async with self._database.transaction() as session:
                 dropped = await session.value(SQL.drop_requeued, keep)
+
+
+def order(entry_id: str) -> tuple[int, int]:
+    """Ids of a stream's entries in their order."""
+    ms, _, n = entry_id.partition("-")
+    return int(ms), int(n)
 
 
 async def _write(session: Session, table: Table, rows: Sequence[Row], *, at_once: int) -> None:

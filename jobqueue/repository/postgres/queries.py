@@ -21,6 +21,9 @@ class ArchiveQueries:
     lock_cursor: str
     position: str
     move_cursor: str
+    take_over: str
+    known_executions: str
+    known_letters: str
     ensure_partitions: str
     ensure_coming_partitions: str
     drop_partitions: str

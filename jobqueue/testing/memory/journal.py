@@ -16,6 +16,9 @@ class MemoryJournal:
     async def epoch(self, queue: str) -> str | None:
         return self._store.queue(queue).epoch if queue in self._store.queues else None
 
+    async def primary(self, queue: str) -> str:
+        return ""
+
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
         of = self._store.queue(queue)
         entries: dict[str, Any] = of.journal if kind == "journal" else of.dead
@@ -26,7 +29,7 @@ class MemoryJournal:
             return JournalPage(last=ids[-1], dead_letters=[of.dead[entry_id] for entry_id in ids])
         return JournalPage(last=ids[-1], executions=[each for entry_id in ids for each in of.journal[entry_id]])
 
-    async def trim(self, queue: str, kind: JournalKind, *, upto: str) -> None:
+    async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:
         of = self._store.queue(queue)
         entries: dict[str, Any] = of.journal if kind == "journal" else of.dead
         for entry_id in [each for each in entries if entry_order(each) <= entry_order(upto)]:

@@ -105,7 +105,7 @@ async def test_the_user_may_do_all_that_a_queue_needs(server: RedisServer) -> No
     await broker.resume(Q)
     page = await broker.journal.read(Q, "journal", after="0-0", count=10)
     assert page is not None
-    await broker.journal.trim(Q, "journal", upto=page.last)
+    await broker.journal.trim(Q, "journal", upto=page.last, primary=page.primary)
     assert [each.name for each in await broker.workers(Q)] == [worker.name]
     assert await broker.queues() == [Q]
     assert (await broker.server()).version

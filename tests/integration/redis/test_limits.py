@@ -157,7 +157,7 @@ async def test_f76_a_full_journal_drops_the_oldest_and_counts_them(
     held = sum(len(fields[b"r"]) for _, fields in await raw.xrange(broker.keys(Q).journal))
     assert int(await raw.hget(broker.keys(Q).meta, "journal_bytes")) == held <= 3_000
 
-    await broker.journal.trim(Q, "journal", upto=page.last)
+    await broker.journal.trim(Q, "journal", upto=page.last, primary=page.primary)
 
     assert int(await raw.hget(broker.keys(Q).meta, "journal_bytes")) == 0
 

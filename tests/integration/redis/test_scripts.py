@@ -29,7 +29,7 @@ from tests.integration.redis.dump import dump
 
 LUA = sorted(Path(jobqueue.broker.__path__[0], "lua").glob("*.lua"))
 CALL = re.compile(r"\b(?:redis\.)?p?call\(\s*('[A-Z]+'|\w+)\s*(?:,\s*([^,)]*(?:\[[^]]*\])?))?(?:,\s*([^,)]*))?")
-WITHOUT_KEY = {"'TIME'", "'XREADGROUP'"}
+WITHOUT_KEY = {"'TIME'", "'INFO'", "'XREADGROUP'"}
 LATE_KEY = re.compile(r"'STREAMS', ([^,]*), '>'\)")
 WITH_SUBCOMMAND = {"'XGROUP'", "'XINFO'"}
 
@@ -103,7 +103,7 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
                 assert page is not None
                 await broker.call(scripts.REQUEUE.command(broker.keys(Q), letter=page.last))
                 await broker.call(scripts.DROP.command(broker.keys(Q), letter=page.last))
-                await broker.journal.trim(Q, "journal", upto="9999999999999-0")
+                await broker.journal.trim(Q, "journal", upto="9999999999999-0", primary="")
                 await worker.leave()
                 assert (await broker.stats(Q)).drift == 0
 
@@ -205,7 +205,9 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
         "purge": lambda: scripts.PURGE.command(keys, ranks="0123", with_delayed=1, limit=100, skip=0),
         "requeue": lambda: scripts.REQUEUE.command(keys, letter=page.last),
         "drop": lambda: scripts.DROP.command(keys, letter=page.last),
-        "trim": lambda: scripts.TRIM.command(keys, shipped=keys.journal, upto="9999999999999-0", limit=10, journal=1),
+        "trim": lambda: scripts.TRIM.command(
+            keys, shipped=keys.journal, upto="9999999999999-0", limit=10, journal=1, primary=""
+        ),
     }
     return commands[call]()
 

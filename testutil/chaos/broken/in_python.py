@@ -1,21 +1,19 @@
 """Mutations of the product's code."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from jobqueue.broker.base import Delivery, Journal, Settlement
+from jobqueue.broker.base import Delivery, JournalPage, Settlement
 from jobqueue.broker.consumer import RedisConsumer
+from jobqueue.broker.journal import RedisJournal
 from jobqueue.broker.keys import GROUP
 from jobqueue.broker.redis_streams import RedisStreamsBroker
-from jobqueue.clock import from_ms
 from jobqueue.errors import BrokerError, LeaseLost
-from jobqueue.record import DeadLetter, Execution, JournalKind
-from jobqueue.repository.base import Archive
-from jobqueue.repository.postgres.archive import PostgresCursor
+from jobqueue.record import JournalKind
+from jobqueue.repository.postgres.database import Session
 from jobqueue.repository.postgres.queries import ARCHIVE
-from jobqueue.scheduler import ship
 from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.settler import Settler
 
@@ -128,32 +126,24 @@ def promote_in_steps() -> None:
 def cursor_apart() -> None:
     """The shipper commits its rows, then moves the cursor in another transaction."""
 
-    async def ship_rows(
-        self: PostgresCursor, *, executions: Sequence[Execution], dead_letters: Sequence[DeadLetter], upto: str
-    ) -> None:
-        now = from_ms(self._clock.now_ms())
-        if executions:
-            await self._write_executions(executions, now)
-        if dead_letters:
-            await self._write_dead_letters(dead_letters, now)
-        await self._session._command("COMMIT")
-        await self._session._command("BEGIN")
-        await self._session.row(ARCHIVE.move_cursor, *self._key, upto)
-        self.position = upto
+    async def row(self: Session, sql: str, *args: object) -> Any:
+        if sql == ARCHIVE.move_cursor:
+            await self._command("COMMIT")
+            await self._command("BEGIN")
+        return await whole(self, sql, *args)
 
-    swap(PostgresCursor, "ship", ship_rows)
+    whole = swap(Session, "row", row)
 
 
 def trim_before_commit() -> None:
     """The shipper takes history out of Redis, then writes it to Postgres."""
 
-    async def ship_page(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int | None:
-        async with archive.cursor(queue, kind, epoch) as cursor:
-            page = await journal.read(queue, kind, after=cursor.position, count=ship.PAGE) if cursor else None
-            if cursor is None or page is None:
-                return None
-            await journal.trim(queue, kind, upto=page.last)
-            await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, upto=page.last)
-        return len(page.executions) + len(page.dead_letters)
+    async def read(self: RedisJournal, queue: str, kind: JournalKind, **where: Any) -> JournalPage | None:
+        page: JournalPage | None = await whole(self, queue, kind, **where)
+        if page is not None:
+            stream = self._stream(queue, kind)
+            taken = await self._line.call(["XRANGE", stream, "-", page.last])
+            await self._line.call(["XDEL", stream, *(entry_id for entry_id, _ in taken)])
+        return page
 
-    swap(ship, "_ship_page", ship_page)
+    whole = swap(RedisJournal, "read", read)

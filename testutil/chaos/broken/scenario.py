@@ -55,8 +55,8 @@ _LASTING: Final = {"quick": 800, "slow": 120}
 QUIET: Final = Scenario(
     name="quiet",
     told="no faults",
-    seconds=4,
-    kinds={"quick": 500, "delayed": 200, "scheduled": 100, "keyed": 100},
+    seconds=3,
+    kinds={"quick": 500, "flaky": 150, "snooze": 150, "keyed": 100},
     workers=2,
     schedulers=1,
 )
@@ -101,15 +101,16 @@ OUTAGE: Final = Scenario(
 )
 LOST_WORDS: Final = Scenario(
     name="lost-words",
-    told="requests and replies dropped",
+    told="requests and replies dropped, connections reset",
     seconds=10,
     kinds=_LASTING,
     faults=(
         _fault("wire.drop_replies", at=1, lasts=2, value=20),
         _fault("wire.drop_requests", at=3, lasts=2, value=20),
         _fault("wire.drop_replies", at=5, lasts=2, value=20),
-        # Every worker that waits for a job is given one, and does not hear of it.
-        _fault("wire.mute_replies", at=7.5, lasts=1.2),
+        # Slow answers are on their way when their connection is reset.
+        _fault("wire.latency", at=7, lasts=2.5, value=0.05),
+        _fault("wire.reset", at=7.5, lasts=2, value=0.3),
     ),
     rate=80,
 )

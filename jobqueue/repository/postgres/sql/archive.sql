@@ -5,15 +5,15 @@ VALUES ($1, $2, $3, $4)
 ON CONFLICT (namespace, queue, kind, epoch) DO NOTHING;
 
 -- name: lock_cursor
--- The position, locked; no row when another shipper holds it. $1 namespace, $2 queue, $3 kind, $4 epoch.
-SELECT position
+-- The cursor, locked; no row when another shipper holds it. $1 namespace, $2 queue, $3 kind, $4 epoch.
+SELECT position, primary_id, doubtful_upto, superseded
 FROM jobqueue.shipping_cursors
 WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4
 FOR UPDATE SKIP LOCKED;
 
 -- name: position
--- The position as committed, without a lock; no row when nothing was shipped. $1 namespace, $2 queue, $3 kind, $4 epoch.
-SELECT position
+-- As committed, without a lock; no row when nothing was shipped. $1 namespace, $2 queue, $3 kind, $4 epoch.
+SELECT position, doubtful_upto
 FROM jobqueue.shipping_cursors
 WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4;
 
@@ -22,6 +22,24 @@ WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4;
 UPDATE jobqueue.shipping_cursors
 SET position = $5, moved_at = now()
 WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4;
+
+-- name: take_over
+-- Another server is the primary. $1 namespace, $2 queue, $3 kind, $4 epoch, $5 its id, $6 doubtful up to, $7 superseded.
+UPDATE jobqueue.shipping_cursors
+SET position = '0-0', primary_id = $5, doubtful_upto = $6, superseded = $7, moved_at = now()
+WHERE namespace = $1 AND queue = $2 AND kind = $3 AND epoch = $4;
+
+-- name: known_executions
+-- $1 namespace, $2 job ids.
+SELECT job_id::text, generation, attempt, outcome, worker, queued_at, started_at, duration_ms
+FROM jobqueue.executions
+WHERE namespace = $1 AND job_id = ANY($2::uuid[]);
+
+-- name: known_letters
+-- $1 namespace, $2 job ids.
+SELECT job_id::text, entry_id, worker, died_at
+FROM jobqueue.dead_letters
+WHERE namespace = $1 AND job_id = ANY($2::uuid[]);
 
 -- name: ensure_partitions
 -- $1 days, date[].
