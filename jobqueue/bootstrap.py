@@ -70,7 +70,7 @@ def wire(settings: Settings) -> Parts:
     postgres = _postgres()
     database = postgres.Database(settings.postgres)
     archive = postgres.PostgresArchive(database, namespace=redis.namespace, clock=clock)
-    stored = postgres.PostgresDeadLetters(database, broker, namespace=redis.namespace)
+    stored = postgres.PostgresDeadLetters(database, broker, namespace=redis.namespace, durability=redis.durability)
     return Parts(
         settings=settings,
         broker=broker,

@@ -104,7 +104,7 @@ def _url(*schemes: str) -> Parse:
             raise ValueError(
                 f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}, got {mask_url(text)!r}"
             )
-        if not _is_url(text):
+        if not is_url(text):
             raise ValueError(
                 f"is no valid URL: {mask_url(text)!r}; write e.g. {schemes[0]}://user:password@host:1234/0, "
                 f"with @ : / ? # in a password as %40 %3A %2F %3F %23"
@@ -114,7 +114,7 @@ def _url(*schemes: str) -> Parse:
     return parse
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
     """Whether *text* splits into its parts, each host with a port that is one. Never tells why not:
     the reasons that urllib gives hold pieces of the password."""
     if not text.isprintable() or " " in text:
@@ -427,7 +427,7 @@ def written(value: object, *, secret: bool = False) -> str:
 def mask_url(url: str) -> str:
     """A URL without its password and its query, fit for logs. Where it cannot tell which part is
     the password, as with one that holds a bare `@`, `/` or `#`, it shows the scheme only."""
-    if not _is_url(url) or "@" in urlsplit(url).query:
+    if not is_url(url) or "@" in urlsplit(url).query:
         scheme, there, _ = url.partition("://")
         return f"{scheme}://***" if there and scheme.isalnum() else "***"
     place, query, _ = url.partition("#")[0].partition("?")

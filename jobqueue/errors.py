@@ -82,9 +82,13 @@ class EnqueueUncertain(JobQueueError):
     """
 
     def __init__(self, job_id: str, reason: str | None = None) -> None:
+        told = (
+            f"{reason} (job {job_id})"
+            if reason
+            else f"no answer from the broker: job {job_id} may or may not be queued"
+        )
         super().__init__(
-            f"{reason or 'no answer from the broker'}: job {job_id} may or may not be queued; "
-            f"enqueue the same Job again (safe while it lives, always with an idempotency key) "
+            f"{told}; enqueue the same Job again (safe while it lives, always with an idempotency key) "
             f"or look it up by its id"
         )
         self.job_id = job_id

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from jobqueue.config import mask_url
+from jobqueue.config import is_url, mask_url
 from jobqueue.errors import ConfigError
 
 Kind = Literal["single", "sentinel", "cluster"]
@@ -48,9 +48,13 @@ def read_address(url: str) -> Address:
     Raises:
         ConfigError: a Sentinel URL names no service, or a cluster's a database.
     """
+    masked = mask_url(url)
+    if not is_url(url):
+        raise ConfigError(
+            f"REDIS_URL is no valid URL: {masked!r}; write @ : / ? # in a password as %40 %3A %2F %3F %23"
+        )
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
-    masked = mask_url(url)
     if kind == "sentinel":
         return _sentinel(parts._replace(scheme=scheme), masked)
     if kind == "cluster":
@@ -65,6 +69,8 @@ def _sentinel(parts: SplitResult, masked: str) -> Address:
             f"REDIS_URL {masked!r} names no primary; write redis+sentinel://host:26379,host:26379/name, "
             f"with the name that `sentinel monitor` gives it"
         )
+    if database and not database.isdecimal():
+        raise ConfigError(f"REDIS_URL {masked!r}: after the name comes the number of a database, got {database!r}")
     options = parse_qsl(parts.query, keep_blank_values=True)
     of_sentinels = {name.removeprefix("sentinel_"): value for name, value in options if name.startswith("sentinel_")}
     query = urlencode([each for each in options if not each[0].startswith("sentinel_")])

@@ -53,13 +53,18 @@ class SlotMap:
 
     def learn(self, ranges: Sequence[Any], asked: Node) -> None:
         """Take in a reply of CLUSTER SLOTS from the node *asked*."""
+        self._owner = self.read(ranges, asked)
+        self.stale = False
+
+    @staticmethod
+    def read(ranges: Sequence[Any], asked: Node) -> dict[int, Node]:
+        """Slot → node, as the node *asked* sees it."""
         owner: dict[int, Node] = {}
         for first, last, primary, *_ in ranges:
             host = primary[0].decode() if primary[0] else ""
             node = (asked[0] if host in ("", "?") else host, int(primary[1]))
             owner.update(dict.fromkeys(range(int(first), int(last) + 1), node))
-        self._owner = owner
-        self.stale = len(owner) < _SLOTS
+        return owner
 
     def node(self, slot: int | None) -> Node:
         """The node of a slot; of none in particular, any.
@@ -69,6 +74,7 @@ class SlotMap:
         """
         found = next(iter(self._owner.values()), None) if slot is None else self._owner.get(slot)
         if found is None:
+            self.stale = True
             raise BrokerUnavailable(f"no node of the cluster serves slot {slot} at present")
         return found
 
@@ -88,13 +94,14 @@ class _Calls:
         slot = key_slot(at.encode()) if at is not None else None
         self._slots = [slot := slot_of(command, slot) for command in commands]
         self._asking: dict[int, Node] = {}
+        self._beside: dict[int, Node] = {}
         self._left = list(range(len(commands)))
 
     def by_node(self) -> dict[Node, list[int]]:
         """What is to be sent, by node: ordinals."""
         groups: dict[Node, list[int]] = {}
         for n in self._left:
-            node = self._asking.get(n) or self._map.node(self._slots[n])
+            node = self._asking.get(n) or self._beside.get(n) or self._map.node(self._slots[n])
             groups.setdefault(node, []).append(n)
         return groups
 
@@ -118,9 +125,9 @@ class _Calls:
 
     def redirect(self) -> bool:
         """Find what has to be sent again. False: every reply is final."""
-        sent, self._left, self._asking = self._left, [], {}
+        sent, self._left, self._asking, self._beside = self._left, [], {}, {}
         for n in sent:
-            reply = self.replies[n]
+            reply, follows = self.replies[n], bool(self._left) and self._commands[n][0] in _KEYLESS
             if isinstance(reply, MovedError):
                 self._map.move(reply.slot_id, (reply.host or self._map.node(self._slots[n])[0], reply.port))
                 self._left.append(n)
@@ -129,8 +136,12 @@ class _Calls:
                 self._left.append(n)
             elif isinstance(reply, ClusterDownError):
                 self._map.stale = True
-            elif self._left and self._commands[n][0] in _KEYLESS:
-                self._left.append(n)  # it concerns the one before it
+            elif follows:
+                # It concerns the one before it: a WAIT elsewhere would tell of nothing.
+                before = self._left[-1]
+                if node := self._asking.get(before) or self._beside.get(before):
+                    self._beside[n] = node
+                self._left.append(n)
         return bool(self._left)
 
 
@@ -171,42 +182,65 @@ class ClusterDialer(Dialer):
         return BlockingClusterLine(self, timeout_s)
 
     async def every_node(self) -> list[Line]:
-        if self.map.stale:
-            await self.ask()
+        await self.ask()
         return [self.node(node).line() for node in self.map.primaries]
 
     async def ask(self) -> None:
         """Learn who serves what.
 
         Raises:
-            BrokerUnavailable: no node answers.
+            BrokerUnavailable: no node knows of any.
         """
-        failure: Exception | None = None
+        answers = _Answers(self.map)
         for node in self.map.whom_to_ask():
             line = self.node(node).line()
             try:
-                self.map.learn(await line.call(["CLUSTER", "SLOTS"], timeout_s=_ASK_TIMEOUT_S), node)
-                return
+                if answers.take(await line.call(["CLUSTER", "SLOTS"], timeout_s=_ASK_TIMEOUT_S), node):
+                    return
             except BrokerError as error:
-                failure = error
+                answers.failure = error
             finally:
                 await line.close()
-        raise BrokerUnavailable(f"no node of the cluster at {self.where} answers") from failure
+        answers.settle_for_the_best(self.where)
 
     def ask_blocking(self, timeout_s: float) -> None:
         """As `ask`, from a thread."""
-        failure: Exception | None = None
+        answers = _Answers(self.map)
         for node in self.map.whom_to_ask():
             line = self.node(node).blocking_line(min(timeout_s, _ASK_TIMEOUT_S))
             try:
                 (ranges,) = line.call_each([["CLUSTER", "SLOTS"]])
-                self.map.learn(ranges, node)
-                return
+                if answers.take(ranges, node):
+                    return
             except BrokerError as error:
-                failure = error
+                answers.failure = error
             finally:
                 line.close()
-        raise BrokerUnavailable(f"no node of the cluster at {self.where} answers") from failure
+        answers.settle_for_the_best(self.where)
+
+
+class _Answers:
+    """What nodes say of the slots, until one knows them all. One that was reset, or is new, knows of none."""
+
+    def __init__(self, slots: SlotMap) -> None:
+        self._map = slots
+        self._best: tuple[int, Sequence[Any], Node] | None = None
+        self.failure: Exception | None = None
+
+    def take(self, ranges: Sequence[Any], asked: Node) -> bool:
+        """Whether this is the whole map; it is taken over then."""
+        known = len(SlotMap.read(ranges, asked))
+        if known == _SLOTS:
+            self._map.learn(ranges, asked)
+        elif known and (self._best is None or known > self._best[0]):
+            self._best = (known, ranges, asked)
+        return known == _SLOTS
+
+    def settle_for_the_best(self, where: str) -> None:
+        if self._best is None:
+            why = f": {self.failure}" if self.failure is not None else ""
+            raise BrokerUnavailable(f"no node of the cluster at {where} tells of its slots{why}") from self.failure
+        self._map.learn(*self._best[1:])
 
 
 class ClusterLine(Line):

@@ -6,17 +6,17 @@ Both tell how far this connection's last write has come. That is why a repeated 
 import time
 from typing import Any
 
-import structlog
 from redis.exceptions import ResponseError
 
-from jobqueue.broker.connection import Command, Line, NoReply, translate
+from jobqueue.broker.connection import Command, Line, NoReply, translate, with_source
 from jobqueue.durability import Durability
 from jobqueue.errors import ConfigError
 
-# One wait is shorter than a reply may take; the caller repeats it until its own deadline.
-_LONGEST_WAIT_S = 1.0
-
-_log = structlog.get_logger("jobqueue.broker")
+# Of what is left: the rest is for another try, on a connection to whoever is the primary then.
+_PART_FOR_ONE_WAIT = 0.7
+_REPLY_S = 1.0
+_SHOW: Command = ["CONFIG", "GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite"]
+_WRITES_THROUGH = {b"appendonly": b"yes", b"appendfsync": b"always", b"no-appendfsync-on-rewrite": b"no"}
 
 
 class Unconfirmed(NoReply):
@@ -28,7 +28,7 @@ class Confirmation:
 
     def __init__(self, durability: Durability) -> None:
         self._durability = durability
-        self._waits = durability.level != "local"
+        self._has_waitaof = True
 
     async def prepare(self, line: Line, *, at: str) -> None:
         """Find out, before anything is written, whether the server can tell.
@@ -44,13 +44,13 @@ class Confirmation:
         if "unknown command" not in str(reply).lower():
             raise ConfigError(f"durability fsync is not possible here: {reply}; set appendonly yes on the server")
         # Before Redis 7.2 only a server that writes through answers when it is on disk.
-        if await _writes_through(line, at):
-            self._waits = False
-            return
-        raise ConfigError(
-            "durability fsync needs WAITAOF (Redis 7.2, Valkey 7.2), or appendonly yes and appendfsync always, "
-            "which CONFIG GET must be allowed to show"
-        )
+        (shown,) = await line.exchange([_SHOW], at=at)
+        if not _writes_through(shown):
+            raise ConfigError(
+                "durability fsync needs WAITAOF (Redis 7.2, Valkey 7.2), or appendonly yes, appendfsync always and "
+                "no-appendfsync-on-rewrite no, which CONFIG GET must be allowed to show"
+            )
+        self._has_waitaof = False
 
     async def call(self, line: Line, command: Command, *, deadline_s: float) -> Any:
         """Carry out *command*, and wait until its effect is safe.
@@ -58,38 +58,39 @@ class Confirmation:
         Raises:
             Unconfirmed: done, but not safe yet: call again with a command that is safe to repeat.
         """
-        if not self._waits:
+        if self._durability.level == "local":
             return await line.call(command)
-        wait = self._wait(deadline_s - time.monotonic())
-        reply, confirmed = await line.exchange([command, wait])
+        wait_s = max(0.001, (deadline_s - time.monotonic()) * _PART_FOR_ONE_WAIT)
+        # With its source: a script that is not known would be sent again behind a wait for nothing.
+        commands = [with_source(command), self._wait(wait_s)]
+        reply, confirmed = await line.exchange(commands, timeout_s=wait_s + _REPLY_S)
         if isinstance(reply, ResponseError):
             raise translate(reply, "this connection", sent=True) from reply
-        if isinstance(confirmed, ResponseError):
-            raise Unconfirmed(f"queued, but {self._durability} cannot be confirmed: {confirmed}") from confirmed
-        if not self._enough(confirmed):
-            raise Unconfirmed(f"queued, but not {self._durability}: {self._shortage(confirmed)}")
+        shortage = self._shortage(confirmed)
+        if shortage is not None:
+            await line.close()  # perhaps it leads to a server that was replaced
+            raise Unconfirmed(f"queued, but not {self._durability}: {shortage}")
         return reply
 
-    def _wait(self, seconds_left: float) -> list[str | int]:
-        wait_ms = max(1, int(min(seconds_left, _LONGEST_WAIT_S) * 1000))
-        if self._durability.level == "fsync":
-            return ["WAITAOF", 1, 0, wait_ms]
-        return ["WAIT", self._durability.replicas, wait_ms]
+    def _wait(self, wait_s: float) -> Command:
+        if self._durability.level == "replicated":
+            return ["WAIT", self._durability.replicas, int(wait_s * 1000) or 1]
+        return ["WAITAOF", 1, 0, int(wait_s * 1000) or 1] if self._has_waitaof else _SHOW
 
-    def _enough(self, confirmed: Any) -> bool:
-        if self._durability.level == "fsync":
-            return bool(confirmed[0] >= 1)
-        return bool(confirmed >= self._durability.replicas)
+    def _shortage(self, confirmed: Any) -> str | None:
+        """What is missing; None when it is as safe as was asked."""
+        if isinstance(confirmed, ResponseError):
+            return f"that cannot be confirmed: {confirmed}"
+        if self._durability.level == "replicated":
+            missing = confirmed < self._durability.replicas
+            return f"{confirmed} of {self._durability.replicas} replicas have it" if missing else None
+        if self._has_waitaof:
+            return None if confirmed[0] >= 1 else "it is not on disk yet"
+        return None if _writes_through(confirmed) else "the server does not write through any more"
 
-    def _shortage(self, confirmed: Any) -> str:
-        if self._durability.level == "fsync":
-            return "it is not on disk yet"
-        return f"{confirmed} of {self._durability.replicas} replicas have it"
 
-
-async def _writes_through(line: Line, at: str) -> bool:
-    (reply,) = await line.exchange([["CONFIG", "GET", "append*"]], at=at)
-    if isinstance(reply, ResponseError):
+def _writes_through(shown: Any) -> bool:
+    if isinstance(shown, ResponseError):
         return False
-    told = dict(zip(reply[::2], reply[1::2], strict=True))
-    return told.get(b"appendonly") == b"yes" and told.get(b"appendfsync") == b"always"
+    told = dict(zip(shown[::2], shown[1::2], strict=True))
+    return all(told.get(name) == value for name, value in _WRITES_THROUGH.items())

@@ -8,12 +8,14 @@ makes them.
 import asyncio
 import math
 import random
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -28,13 +30,13 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.sentinel import MasterNotFoundError as BlockingMasterNotFoundError
 
 from jobqueue.broker.patience import Patience
 from jobqueue.broker.scripts import ALL, Value
 from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable
 
 Command = Sequence[Value]
-WAITS = frozenset({"WAIT", "WAITAOF"})
 
 _TRANSIENT = (
     "LOADING",
@@ -46,6 +48,7 @@ _TRANSIENT = (
 _PASSES = (AskError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 _ELSEWHERE = (ReadOnlyError, MasterDownError)  # the primary is another by now: its name must be resolved again
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+_GRACE_S = 0.25
 _Reply = TypeVar("_Reply")
 
 
@@ -76,19 +79,27 @@ class Line(ABC):
     ) -> list[Any]:
         """Send commands in one write and return their replies; refusals come as `ResponseError` values.
 
-        A script that the server does not know did not run: it is loaded and called again, and so is
-        what waits for its replication.
+        A script that the server does not know did not run: it is loaded and called again.
         """
 
     @abstractmethod
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End its connections; the next exchange opens them anew."""
 
 
 class NodeLine(Line):
     """One connection, one exchange at a time."""
 
-    def __init__(self, connection: AbstractConnection, where: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        where: str,
+        timeout_s: float,
+        *,
+        is_stale: Callable[[AbstractConnection], bool] | None = None,
+    ) -> None:
         super().__init__(where)
+        self._is_stale = is_stale
         # Whole exchanges are bounded here. redis-py would send with `asyncio.wait_for`, which costs a task
         # a command, and before Python 3.12 may swallow a cancellation: its loop would then go on for ever.
         connection.socket_timeout = None
@@ -103,7 +114,7 @@ class NodeLine(Line):
         await self._take_turn()
         try:
             replies = await self._exchange(commands, timeout_s)
-            missing = _not_run(commands, replies)
+            missing = _not_run(replies)
             if missing:
                 again = await self._exchange([with_source(commands[n]) for n in missing], timeout_s)
                 for n, reply in zip(missing, again, strict=True):
@@ -125,7 +136,7 @@ class NodeLine(Line):
         sent = False
         try:
             async with self._patience.within(self._timeout_s if timeout_s is None else timeout_s):
-                if _hung_up(connection):
+                if _hung_up(connection) or (self._is_stale is not None and self._is_stale(connection)):
                     await connection.disconnect(nowait=True)
                 if not connection.is_connected:
                     await connection.connect()  # type: ignore[no-untyped-call]
@@ -137,7 +148,7 @@ class NodeLine(Line):
                 self._patience.sending(packed)
                 await connection.send_packed_command(packed, check_health=False)
                 replies = [await self._read() for _ in commands]
-            if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+            if any(map(_is_elsewhere, replies)):
                 await connection.disconnect(nowait=True)
             return replies
         except (RedisError, OSError, TimeoutError) as error:
@@ -156,6 +167,15 @@ class NodeLine(Line):
 
     async def close(self) -> None:
         await self._connection.disconnect()
+
+
+def _is_elsewhere(reply: Any) -> bool:
+    """Whether this server is no primary any more, or is cut off from its replicas: who is has to be asked anew."""
+    return isinstance(reply, _ELSEWHERE) or (isinstance(reply, ResponseError) and "NOREPLICAS" in _code(reply))
+
+
+def _code(error: ResponseError) -> str:
+    return getattr(error, "status_code", None) or str(error).partition(" ")[0]
 
 
 def _hung_up(connection: AbstractConnection) -> bool:
@@ -190,13 +210,14 @@ class BlockingLine(ABC):
 class BlockingNodeLine(BlockingLine):
     """One connection."""
 
-    def __init__(self, connection: Any, where: str) -> None:
+    def __init__(self, connection: Any, where: str, *, is_stale: Callable[[Any], bool] | None = None) -> None:
         super().__init__(where)
+        self._is_stale = is_stale
         self._connection = connection
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         replies = self._exchange(commands)
-        missing = _not_run(commands, replies)
+        missing = _not_run(replies)
         if missing:
             again = self._exchange([with_source(commands[n]) for n in missing])
             for n, reply in zip(missing, again, strict=True):
@@ -206,10 +227,12 @@ class BlockingNodeLine(BlockingLine):
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = self._connection
         try:
+            if self._is_stale is not None and self._is_stale(connection):
+                connection.disconnect()
             connection.connect()
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             replies = [self._read() for _ in commands]
-            if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+            if any(map(_is_elsewhere, replies)):
                 connection.disconnect()
             return replies
         except (RedisError, OSError, ValueError) as error:
@@ -237,15 +260,23 @@ def translate(error: Exception, where: str, *, sent: bool) -> BrokerError:
         return Backpressure(f"Redis at {where} is out of memory and takes no new jobs; drain, or raise its maxmemory")
     if isinstance(error, ResponseError):
         return refused(error)
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    what = _in_short(error)
     kind = NoReply if sent else BrokerUnavailable
     return kind(f"Redis at {where} cannot be reached ({what})")
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, MasterNotFoundError | BlockingMasterNotFoundError):
+        # redis-py shows its objects for each Sentinel.
+        reasons = sorted(set(re.findall(r"(?:network:|- )(\w+Error)", str(error))))
+        return f"no Sentinel answers: {', '.join(reasons)}" if reasons else "the Sentinels know no primary of this name"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def refused(error: ResponseError) -> BrokerError:
     """A refusal as ours: one that passes by itself, or one that does not."""
     text = str(error)
-    code = getattr(error, "status_code", None) or text.partition(" ")[0]
+    code = _code(error)
     passes = isinstance(error, _PASSES) or code in _TRANSIENT
     if passes or any(word in text for word in ("LOADING", "READONLY", "MISCONF")):
         return BrokerUnavailable(f"Redis cannot serve now: {code} {text}")
@@ -261,12 +292,17 @@ async def persist(attempt: Callable[[], Awaitable[_Reply]], *, deadline_s: float
         NoReply: it may have been carried out; also when a later try was refused.
         BrokerUnavailable, or what refused it: it was not carried out.
     """
-    pause, unanswered = _FIRST_PAUSE_S, None
+    pause = _FIRST_PAUSE_S
+    unanswered: NoReply | None = None
     while True:
         try:
-            return await attempt()
+            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic()) + _GRACE_S):
+                return await attempt()
+        except TimeoutError as error:
+            raise (unanswered or NoReply("Redis did not answer in time")) from error
         except BrokerUnavailable as error:
-            unanswered = error if isinstance(error, NoReply) else unanswered
+            if isinstance(error, NoReply):
+                unanswered = unanswered or error
             if time.monotonic() + pause >= deadline_s:
                 raise (unanswered or error) from error
         except BrokerError as error:
@@ -282,10 +318,6 @@ def with_source(command: Command) -> list[Value]:
     return ["EVAL", ALL[str(command[1])].source, *command[2:]]
 
 
-def _not_run(commands: Sequence[Command], replies: Sequence[Any]) -> list[int]:
-    """Ordinals of scripts that the server did not know, and of the waits behind them."""
-    missing: list[int] = []
-    for n, reply in enumerate(replies):
-        if isinstance(reply, NoScriptError) or (missing and commands[n][0] in WAITS):
-            missing.append(n)
-    return missing
+def _not_run(replies: Sequence[Any]) -> list[int]:
+    """Ordinals of scripts that the server did not know."""
+    return [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]

@@ -4,16 +4,20 @@ redis-py opens the connections. A connection found through Sentinels asks them a
 opened, so a line follows a failover when it reconnects.
 """
 
+import asyncio
 import socket
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool as BlockingPool
 from redis.connection import SSLConnection, parse_url
+from redis.exceptions import RedisError
 from redis.retry import Retry as BlockingRetry
 from redis.sentinel import Sentinel as BlockingSentinel
 from redis.sentinel import SentinelConnectionPool as BlockingSentinelPool
@@ -24,6 +28,7 @@ from jobqueue.errors import ConfigError
 
 # Sentinels are asked one after the other: one that is silent must leave time for the next.
 _SENTINEL_TIMEOUT_S = 1.0
+_ASK_EVERY_S = 1.0
 
 
 class Dialer(ABC):
@@ -48,6 +53,9 @@ class Dialer(ABC):
         """A line to each primary."""
         return [self.line()]
 
+    async def close(self) -> None:  # noqa: B027 - most have nothing of their own to close
+        """End what was opened beside the lines."""
+
 
 class NodeDialer(Dialer):
     """To one server."""
@@ -59,7 +67,7 @@ class NodeDialer(Dialer):
             self._pool = ConnectionPool.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._options)
             self.line()
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"REDIS_URL {self.where!r}: {error}") from error
+            raise ConfigError(f"REDIS_URL {self.where!r}: {error}") from None
 
     def line(self) -> NodeLine:
         return NodeLine(self._pool.make_connection(), self.where, self.timeout_s)  # type: ignore[no-untyped-call]
@@ -72,26 +80,36 @@ class NodeDialer(Dialer):
 
 
 class SentinelDialer(Dialer):
-    """To the primary of the moment."""
+    """To the primary of the moment.
+
+    A primary that was replaced may serve on for seconds, or, cut off, for ever. So the Sentinels are asked again
+    now and then, beside the traffic, and lines to another than they name are closed.
+    """
 
     def __init__(self, address: Address, *, timeout_s: float, client_name: str) -> None:
         super().__init__(address, timeout_s=timeout_s, client_name=client_name)
         try:
             given = parse_url(address.url(address.nodes[0]))  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise ConfigError(f"REDIS_URL {self.where!r}: {error}") from error
-        secure = given.pop("connection_class", None) is SSLConnection
-        for place in ("host", "port"):
-            given.pop(place, None)
-        self._options = {**given, **self._options, "ssl": secure}
-        # The weak references of its connections need the pool: it stays as long as the dialer.
-        self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-            address.service, self._sentinels(timeout_s), retry=Retry(NoBackoff(), 0), **self._options
-        )
-        self._blocking_pools: list[Any] = []
+            secure = given.pop("connection_class", None) is SSLConnection
+            self._options = {**given, **self._options, "ssl": secure}
+            del self._options["host"], self._options["port"]
+            self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
+                address.nodes, sentinel_kwargs=self._sentinel_options(timeout_s) | {"retry": Retry(NoBackoff(), 0)}
+            )
+            # The weak references of its connections need the pool: it stays as long as the dialer.
+            self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+                address.service, self._sentinels, retry=Retry(NoBackoff(), 0), **self._options
+            )
+            self.line()
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"REDIS_URL {self.where!r}: {error}") from None
+        self._primary: Node | None = None
+        self._asked_at = 0.0
+        self._asking: asyncio.Task[None] | None = None
 
     def line(self) -> NodeLine:
-        return NodeLine(self._pool.make_connection(), self.where, self.timeout_s)  # type: ignore[no-untyped-call]
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return NodeLine(connection, self.where, self.timeout_s, is_stale=self._is_stale)
 
     def blocking_line(self, timeout_s: float) -> BlockingNodeLine:
         timeout_s = min(timeout_s, self.timeout_s)
@@ -103,12 +121,33 @@ class SentinelDialer(Dialer):
         pool = BlockingSentinelPool(  # type: ignore[no-untyped-call]
             self.address.service, sentinels, retry=BlockingRetry(NoBackoff(), 0), **options
         )
-        self._blocking_pools.append(pool)
-        return BlockingNodeLine(pool.make_connection(), self.where)
+        return _BlockingSentinelLine(pool, sentinels, self.where, is_stale=self._is_other)
 
-    def _sentinels(self, timeout_s: float) -> Sentinel:
-        options = self._sentinel_options(timeout_s) | {"retry": Retry(NoBackoff(), 0)}
-        return Sentinel(self.address.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+    def _is_stale(self, connection: AbstractConnection) -> bool:
+        """Called before each exchange, in the event loop; asks the Sentinels when it was not done lately."""
+        now = time.monotonic()
+        if now - self._asked_at > _ASK_EVERY_S and (self._asking is None or self._asking.done()):
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._ask())
+        return self._is_other(connection)
+
+    def _is_other(self, connection: Any) -> bool:
+        """Whether it leads to another than the Sentinels named last."""
+        return self._primary is not None and (connection.host, connection.port) not in (
+            self._primary,
+            ("localhost", 6379),
+        )
+
+    async def _ask(self) -> None:
+        try:
+            self._primary = await self._sentinels.discover_master(self.address.service)
+        except (RedisError, OSError):
+            self._primary = None  # they do not agree, or are away: what is connected stays
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        await self._sentinels.aclose()
 
     def _sentinel_options(self, timeout_s: float) -> dict[str, Any]:
         timeout_s = min(timeout_s / 2, _SENTINEL_TIMEOUT_S)
@@ -116,6 +155,20 @@ class SentinelDialer(Dialer):
         secure = {name: self._options[name] for name in names if self._options.get(name)}
         bounds = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "max_connections": 100}
         return {**secure, **self.address.sentinel_options, **bounds}
+
+
+class _BlockingSentinelLine(BlockingNodeLine):
+    """Keeps the pool that its connection needs, and closes the connections to the Sentinels with its own."""
+
+    def __init__(self, pool: Any, sentinels: Any, where: str, *, is_stale: Callable[[Any], bool]) -> None:
+        super().__init__(pool.make_connection(), where, is_stale=is_stale)
+        self._pool = pool
+        self._sentinels = sentinels
+
+    def close(self) -> None:
+        super().close()
+        for sentinel in self._sentinels.sentinels:
+            sentinel.close()
 
 
 def _options(address: Address, timeout_s: float, client_name: str) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from jobqueue.broker.journal import RedisJournal
 from jobqueue.broker.keys import GROUP, QueueKeys, queue_names
 from jobqueue.broker.reap import Reaper
 from jobqueue.broker.server import ServerFacts, ask_server
-from jobqueue.broker.submit import Submitter, declare
+from jobqueue.broker.submit import Submitter, declare, enlist
 from jobqueue.clock import SystemClock, to_ms
 from jobqueue.durability import LOCAL, Durability
-from jobqueue.errors import BrokerError, ConfigError, EnqueueUncertain
+from jobqueue.errors import BrokerError, BrokerUnavailable, ConfigError, EnqueueUncertain
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_name
 from jobqueue.outcome import Cancelled
 
@@ -74,6 +74,7 @@ class RedisStreamsBroker:
         # Recovery waits for no operator and no shipper.
         self._caring = self._dialer.line()
         self._waiting_lines: list[Line] = []
+        self._unlisted: set[str] = set()
         self._submitters: dict[tuple[str, Durability], Submitter] = {}
         self._reapers: dict[str, Reaper] = {}
         self._keys: dict[str, QueueKeys] = {}
@@ -152,7 +153,8 @@ class RedisStreamsBroker:
         ]
         line = self._dialer.line()
         try:
-            await declare(line, self.namespace, queues)
+            if not await declare(line, self.namespace, queues):
+                self._unlisted.update(queues)
             replies = await line.exchange(commands)
         finally:
             await line.close()
@@ -171,6 +173,8 @@ class RedisStreamsBroker:
         return None if wait_ms < 0 else timedelta(milliseconds=int(wait_ms))
 
     async def reap(self, queue: str) -> int:
+        if queue in self._unlisted and await enlist(self._caring, self.namespace, [queue]):
+            self._unlisted.discard(queue)
         reaper = self._reapers.get(queue)
         if reaper is None:
             reaper = self._reapers[queue] = Reaper(
@@ -258,13 +262,22 @@ class RedisStreamsBroker:
         return (await self.servers())[0]
 
     async def servers(self) -> list[ServerFacts]:
-        """What there is to know about each primary, for start-up checks and the doctor."""
+        """What there is to know about each primary that answers, for start-up checks and the doctor.
+
+        Raises:
+            BrokerUnavailable: none does.
+        """
         lines = await self._dialer.every_node()
         try:
-            return [await ask_server(line) for line in lines]
+            answers = await asyncio.gather(*(ask_server(line) for line in lines), return_exceptions=True)
         finally:
             for line in lines:
                 await line.close()
+        facts = [answer for answer in answers if isinstance(answer, ServerFacts)]
+        for answer in answers:
+            if isinstance(answer, BaseException) and not (facts and isinstance(answer, BrokerUnavailable)):
+                raise answer
+        return facts
 
     async def call(self, command: Sequence[scripts.Value]) -> Any:
         """One raw command on this broker's connection, for the adapter's other modules."""
@@ -278,6 +291,7 @@ class RedisStreamsBroker:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
         for line in (self._producing, self._operating, self._caring, *self._waiting_lines):
             await line.close()
+        await self._dialer.close()
 
 
 def _shares(submissions: Sequence[Submission], numbers: list[int]) -> Iterable[tuple[list[int], list[bytes], int]]:

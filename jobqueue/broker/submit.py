@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from jobqueue import crash
 from jobqueue.broker import scripts
 from jobqueue.broker.base import Enqueued, EnqueueResult, Submission
@@ -28,6 +30,8 @@ PROTOCOL_VERSION = 1
 # Longer than any outage that a producer waits out; one small key per producer and queue.
 _REMEMBER_MS = 3_600_000
 _UNDECLARED = b"UNDECLARED"
+
+_log = structlog.get_logger("jobqueue.broker")
 
 
 @dataclass(slots=True)
@@ -154,8 +158,9 @@ class Submitter:
         self._declared = True
 
 
-async def declare(line: Line, namespace: str, queues: Sequence[str]) -> None:
-    """Make queues where they are missing.
+async def declare(line: Line, namespace: str, queues: Sequence[str]) -> bool:
+    """Make queues where they are missing. Returns whether they are in the list of queues, too, which in a cluster
+    may be on a node that is away.
 
     Raises:
         ConfigError: a queue was made by a jobqueue that speaks another protocol.
@@ -171,9 +176,18 @@ async def declare(line: Line, namespace: str, queues: Sequence[str]) -> None:
                 f"queue {queue!r} has protocol version {version}, this jobqueue speaks {PROTOCOL_VERSION}; "
                 f"run one version of jobqueue on a namespace, or use another JOBQUEUE_NAMESPACE"
             )
-    await line.call(
-        scripts.ENLIST.command(QueueKeys.of(namespace, queues[0]), names=queue_names(namespace), more_args=list(queues))
-    )
+    return await enlist(line, namespace, queues)
+
+
+async def enlist(line: Line, namespace: str, queues: Sequence[str]) -> bool:
+    """Note the queues where schedulers and operators look for them; False when that cannot be done now."""
+    keys = QueueKeys.of(namespace, queues[0])
+    try:
+        await line.call(scripts.ENLIST.command(keys, names=queue_names(namespace), more_args=list(queues)))
+    except BrokerUnavailable as error:
+        _log.warning("queues.not_listed", queues=queues, error=str(error))
+        return False
+    return True
 
 
 def _results(ids: list[str], answer: bytes) -> list[EnqueueResult]:

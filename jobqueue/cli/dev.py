@@ -122,12 +122,13 @@ def _crew(app: str, settings: Settings, servers: Servers, *, all_queues: bool, f
         f"--concurrency={worker.concurrency}",
         f"--shutdown-timeout={format_duration(worker.shutdown_timeout)}",
         "--log-completed",
+        "--accept-rollback",
         *(["--all-queues"] if all_queues else []),
     ]
     return Crew(
         members=[
             Member(name="worker", arguments=arguments),
-            Member(name="scheduler", arguments=["scheduler", f"--app={app}"]),
+            Member(name="scheduler", arguments=["scheduler", f"--app={app}", "--accept-rollback"]),
         ],
         environment=_environment(servers),
         grace_s=_GRACE_S,

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from jobqueue.app import JobQueue
 from jobqueue.broker.invariants import LettersAccount, Violation, check_queue
+from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.clock import from_ms
-from jobqueue.errors import JobQueueError
+from jobqueue.errors import BrokerError, JobQueueError
 from jobqueue.record import JournalKind
 from jobqueue.repository.base import LetterFilter
 
@@ -36,10 +37,14 @@ async def violations(jobs: JobQueue, queue: str) -> Sequence[Violation]:
 
 @dataclass(frozen=True, slots=True)
 class SetBack:
-    """Redis holds older data than Postgres has seen: up to *here* where Postgres has confirmed up to *there*."""
+    """Redis holds older data than Postgres has seen: up to *here* where Postgres has confirmed up to *there*.
+
+    *heard* is the last sign of life in what Redis holds: an entry, a worker's beat or a reaper's look.
+    """
 
     here: datetime
     there: datetime
+    heard: datetime
 
 
 async def set_back(jobs: JobQueue, queue: str) -> SetBack | None:
@@ -49,7 +54,7 @@ async def set_back(jobs: JobQueue, queue: str) -> SetBack | None:
     next settlement after it was set back.
 
     Raises:
-        BrokerUnavailable, RepositoryError: they cannot be looked at.
+        BrokerError, RepositoryError: they cannot be looked at.
     """
     redis, database = jobs.parts.redis, jobs.parts.database
     epoch = await jobs.parts.broker.journal.epoch(queue)
@@ -58,15 +63,28 @@ async def set_back(jobs: JobQueue, queue: str) -> SetBack | None:
     from jobqueue.repository.postgres import PostgresArchive
 
     archive, keys = PostgresArchive(database, namespace=jobs.settings.redis.namespace), redis.keys(queue)
-    for kind, stream in _SHIPPED.items():
-        (facts,) = await redis.call_each([["XINFO", "STREAM", getattr(keys, stream)]])
-        newest = "0-0"
-        if not isinstance(facts, Exception):
-            newest = dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"].decode()
-        confirmed = await archive.position(queue, kind, epoch)
-        if _order(confirmed) > _order(newest):
-            return SetBack(here=from_ms(_order(newest)[0]), there=from_ms(_order(confirmed)[0]))
-    return None
+    confirmed = {kind: _order(await archive.position(queue, kind, epoch)) for kind in _SHIPPED}
+    beats = await redis.call(["HMGET", keys.meta, "beat_ms", "janitor_ms"])
+    newest = {kind: await _last_generated(redis, getattr(keys, stream)) for kind, stream in _SHIPPED.items()}
+    ahead = [kind for kind in _SHIPPED if confirmed[kind] > newest[kind]]
+    if not ahead:
+        return None
+    kind = max(ahead, key=lambda kind: confirmed[kind])
+    return SetBack(
+        here=from_ms(newest[kind][0]),
+        there=from_ms(confirmed[kind][0]),
+        heard=from_ms(max(*(ms for ms, _ in newest.values()), *(int(each or 0) for each in beats))),
+    )
+
+
+async def _last_generated(redis: RedisStreamsBroker, stream: str) -> tuple[int, int]:
+    try:
+        facts = await redis.call(["XINFO", "STREAM", stream])
+    except BrokerError as error:
+        if "no such key" not in str(error):
+            raise
+        return 0, 0
+    return _order(dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"].decode())
 
 
 def _order(entry_id: str) -> tuple[int, int]:

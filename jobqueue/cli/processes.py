@@ -13,7 +13,7 @@ from jobqueue.config import Settings
 _log = structlog.get_logger("jobqueue.processes")
 
 
-def run_workers(app: str, settings: Settings, *, processes: int, burst: bool) -> int:
+def run_workers(app: str, settings: Settings, *, processes: int, burst: bool, accept_rollback: bool) -> int:
     """Run the workers until stopped; the exit code of the whole."""
     worker = settings.worker
     arguments = [
@@ -23,6 +23,7 @@ def run_workers(app: str, settings: Settings, *, processes: int, burst: bool) ->
         f"--concurrency={worker.concurrency}",
         f"--shutdown-timeout={format_duration(worker.shutdown_timeout)}",
         *(["--burst"] if burst else []),
+        *(["--accept-rollback"] if accept_rollback else []),
     ]
     members = [Member(name=f"worker-{n}", arguments=arguments) for n in range(1, processes + 1)]
     # After kill -9 of this process, each child has the time of an ordinary shutdown, and a little more.

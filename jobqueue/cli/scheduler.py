@@ -13,6 +13,7 @@ from jobqueue.cli.lifeline import hold_on
 from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
 from jobqueue.cli.option import app_option
+from jobqueue.cli.rollback import refuse_rollback
 from jobqueue.cli.signals import end_while_starting, listen
 from jobqueue.config import Settings
 from jobqueue.errors import RepositoryError
@@ -22,7 +23,8 @@ _log = structlog.get_logger("jobqueue.scheduler")
 
 @click.command(name="scheduler")
 @app_option
-def command(app: str | None) -> int:
+@click.option("--accept-rollback", is_flag=True, help="Start although Redis holds older data than Postgres has seen.")
+def command(app: str | None, accept_rollback: bool) -> int:
     """Make due jobs ready, recover the jobs of dead workers, ship history and dead letters to Postgres.
 
     Any number may run. A worker promotes and recovers on its own queues, so without Postgres none is needed.
@@ -36,17 +38,18 @@ def command(app: str | None) -> int:
     if found is not None:
         load_registry(found)
     with asyncio.Runner(loop_factory=new_loop()) as runner:
-        runner.run(_schedule(settings))
+        runner.run(_schedule(settings, accept_rollback=accept_rollback))
         exit_soon(OK)
     return OK
 
 
-async def _schedule(settings: Settings) -> None:
+async def _schedule(settings: Settings, *, accept_rollback: bool) -> None:
     async with JobQueue.from_settings(settings) as queue:
         parts = queue.parts
         if parts.redis is not None:
             for server in await parts.redis.servers():
                 server.check(allow_eviction=settings.redis.allow_eviction)
+        await refuse_rollback(settings, accept=accept_rollback)
         scheduling = asyncio.create_task(parts.scheduler().run())
 
         def stop() -> None:

@@ -17,6 +17,7 @@ from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
 from jobqueue.cli.option import app_option, duration, output_option
 from jobqueue.cli.output import Form, show_all
+from jobqueue.cli.rollback import refuse_rollback
 from jobqueue.cli.served import log_completed, unserved, with_all_queues
 from jobqueue.cli.session import existing, in_loop, opened
 from jobqueue.cli.signals import end_while_starting, listen
@@ -38,6 +39,7 @@ _GC_THRESHOLD = 100_000
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="How many processes.")
 @click.option("--burst", is_flag=True, help="End when the queues are empty. Delayed jobs are not waited for.")
 @click.option("--shutdown-timeout", type=duration, help="How long running jobs may go on after SIGTERM.")
+@click.option("--accept-rollback", is_flag=True, help="Start although Redis holds older data than Postgres has seen.")
 @click.option("--all-queues", is_flag=True, hidden=True, help="For `dev`: also the queues of every task.")
 @click.option("--log-completed", "tell_completed", is_flag=True, hidden=True, help="For `dev`: tell of completed jobs.")
 @click.pass_context
@@ -49,6 +51,7 @@ def command(
     processes: int,
     burst: bool,
     shutdown_timeout: timedelta | None,
+    accept_rollback: bool,
     all_queues: bool,
     tell_completed: bool,
 ) -> int:
@@ -76,17 +79,26 @@ def command(
     if processes > 1:
         from jobqueue.cli.processes import run_workers
 
-        return run_workers(app, settings, processes=processes, burst=burst)
+        return run_workers(app, settings, processes=processes, burst=burst, accept_rollback=accept_rollback)
     middleware: list[Middleware] = [log_attempts] if settings.log.level == "debug" else []
     if tell_completed:
         middleware.append(log_completed)
-    return _run_one(app, registry, settings, middleware, burst=burst)
+    return _run_one(app, registry, settings, middleware, burst=burst, accept_rollback=accept_rollback)
 
 
-def _run_one(app: str, registry: Registry, settings: Settings, middleware: Sequence[Middleware], *, burst: bool) -> int:
+def _run_one(
+    app: str,
+    registry: Registry,
+    settings: Settings,
+    middleware: Sequence[Middleware],
+    *,
+    burst: bool,
+    accept_rollback: bool,
+) -> int:
     code = FAILED
     with asyncio.Runner(loop_factory=new_loop()) as runner:
         try:
+            runner.run(refuse_rollback(settings, settings.worker.queues, accept=accept_rollback))
             runner.run(_work(app, registry, settings, middleware, burst=burst))
             code = OK
         finally:

@@ -17,7 +17,7 @@ import structlog
 from jobqueue import crash
 from jobqueue.broker.base import Beat, Consumer, Delivery, Settlement
 from jobqueue.clock import Clock
-from jobqueue.errors import BrokerError, LeaseLost
+from jobqueue.errors import BrokerError, BrokerUnavailable, LeaseLost
 from jobqueue.middleware.metrics import Metrics
 from jobqueue.outcome import RELEASED, Completed, Crashed, Dead, Failure, Outcome, Retrying, Snoozed
 from jobqueue.worker.buffer import Buffer
@@ -438,16 +438,24 @@ class Incarnation:
         await self._unless_hurried(self._leave(), None)
 
     async def _leave(self) -> None:
-        try:
-            # A fetch that was cut off may have taken something after all.
-            self._release(await self._unheard_of())
-            await self._settler.drained()
-            crash.point("before_leave")
-            await self.consumer.leave()
-        except LeaseLost:
-            raise
-        except BrokerError as error:
-            _log.warning("worker.left_without_word", error=str(error))
+        pause = _PAUSE_AFTER_ERROR_S
+        while True:
+            try:
+                # A fetch that was cut off may have taken something after all.
+                self._release(await self._unheard_of())
+                await self._settler.drained()
+                crash.point("before_leave")
+                await self.consumer.leave()
+                return
+            except LeaseLost:
+                raise
+            except BrokerUnavailable as error:
+                _log.warning("leave.failed", error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+            except BrokerError as error:
+                _log.warning("worker.left_without_word", error=str(error))
+                return
 
     async def _unless_hurried(self, what: Coroutine[Any, Any, object], seconds: float | None) -> None:
         """Wait for *what*, at most *seconds*; a little longer only, once hurried."""

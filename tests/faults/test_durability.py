@@ -1,5 +1,6 @@
 """What an enqueue waits for before it returns."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.integration.worker.scene import seconds
 from testutil.eventually import eventually
 from testutil.proxy import fault_proxy
 
-ENQUEUE_TIMEOUT_S = 2.5  # two waits and a half
+ENQUEUE_TIMEOUT_S = 2.5
 
 
 class Pair:
@@ -90,7 +91,7 @@ async def test_f31_fsync_before_waitaof_needs_a_server_that_writes_through(appen
         if appendfsync == "always":
             assert (await queue.enqueue(_job(), durability="fsync")).created
             return
-        with pytest.raises(ConfigError, match=r"durability fsync needs WAITAOF .* or appendonly yes and appendfsync"):
+        with pytest.raises(ConfigError, match=r"durability fsync needs WAITAOF .* or appendonly yes, appendfsync"):
             await queue.enqueue(_job(), durability="fsync")
 
 
@@ -126,11 +127,50 @@ async def test_f49_a_repeated_batch_is_not_taken_for_replicated(pair: Pair, conn
         await eventually(lambda: _is_linked(queue), within_s=20)
         await queue.enqueue(_job(), durability="replicated:1")
         pair.replica.pause()
-        proxy.drop_reply(b"EVALSHA")
+        proxy.drop_reply(b"EVAL")
         with pytest.raises(EnqueueUncertain, match="0 of 1 replicas have it"):
             await queue.enqueue(_job(), durability="replicated:1")
         assert proxy.faults == 1
         assert (await queue.stats("default")).enqueued == 3
+
+
+async def test_f49_a_replica_that_confirms_late_is_waited_for(pair: Pair, connect: Any) -> None:
+    """A replica that confirms late, but in time, is waited for by the same call."""
+    queue = connect(pair.primary.url)
+    await eventually(lambda: _is_linked(queue), within_s=20)
+    await queue.enqueue(_job(), durability="replicated:1")
+    pair.replica.pause()
+    waiting = asyncio.create_task(queue.enqueue(_job(), durability="replicated:1"))
+    await asyncio.sleep(1.2)
+    assert not waiting.done()
+    pair.replica.resume()
+    assert (await waiting).created
+
+
+@pytest.mark.skipif(find_redis_server() is None, reason="no redis-server on PATH")
+async def test_f31_a_server_that_stops_writing_through_is_noticed(connect: Any) -> None:
+    """Where WAITAOF is missing, every enqueue looks whether the server still writes through."""
+    with start_redis(binary="redis-server", appendfsync="always") as server:
+        if not server.version.startswith("7.0"):
+            pytest.skip(f"Redis {server.version} has WAITAOF")
+        queue = connect(server.url)
+        assert (await queue.enqueue(_job(), durability="fsync")).created
+        await queue.parts.redis.call(["CONFIG", "SET", "appendfsync", "no"])
+        with pytest.raises(EnqueueUncertain, match="does not write through any more"):
+            await queue.enqueue(_job(), durability="fsync")
+
+
+async def test_f01_an_enqueue_takes_no_longer_than_it_may(own_server: RedisServer, connect: Any) -> None:
+    """A server that says nothing holds an enqueue up for its own timeout, not for that of a connection."""
+    queue = connect(own_server.url, timeout=seconds(30))
+    await queue.enqueue(_job())
+    own_server.pause()
+    try:
+        async with asyncio.timeout(15):
+            with pytest.raises(EnqueueUncertain, match="no answer from the broker"):
+                await queue.enqueue(_job())
+    finally:
+        own_server.resume()
 
 
 async def test_the_settings_decide_where_a_call_does_not(redis_url: str, connect: Any) -> None:

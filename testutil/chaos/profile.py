@@ -127,7 +127,7 @@ _LINKS: Final = {
     "link.reset": 1.0,
 }
 _SINGLE: Final = _MEMBERS | _LINKS | _WIRE | _SERVER | _HISTORY
-_SINGLE_MUSTS: Final = (*_STOPS, "server.kill", "wire.drop_replies", "link.stall", "server.script_flush")
+_SINGLE_MUSTS: Final = (*_STOPS, "server.kill", "wire.drop_replies", "link.stall", "link.stall", "server.script_flush")
 # A failover takes the place of the restarts of a single server.
 _SOFT_SERVER: Final = {kind: _SERVER[kind] for kind in ("server.script_flush", "server.client_kill")}
 _SOFT_WIRE: Final = {kind: weight / 2 for kind, weight in _WIRE.items()}
@@ -182,7 +182,15 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
                 topology="standalone",
                 durability=("local", "fsync"),
                 weights=_frozen(_MEMBERS | _LINKS | _SOFT_WIRE | _SOFT_SERVER | _POSTGRES),
-                musts=(*_STOPS, "history.kill", "history.stop", "history.lock", "history.reset"),
+                musts=(
+                    *_STOPS,
+                    "link.stall",
+                    "link.stall",
+                    "history.kill",
+                    "history.stop",
+                    "history.lock",
+                    "history.reset",
+                ),
             ),
         )
     }

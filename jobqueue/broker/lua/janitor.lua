@@ -24,8 +24,9 @@ if now - last > lease_ms / 2 or last > now or amnesty > now + lease_ms then
   redis.call('HSET', meta, 'amnesty_ms', amnesty)
 end
 -- Nor may a lease: one that reaches further than a lease was granted before the clock went back.
-for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now + lease_ms, '+inf', 'LIMIT', 0, 1000)) do
-  redis.call('ZADD', workers, 'XX', now + lease_ms, consumer)
+local longest = math.max(lease_ms, tonumber(redis.call('HGET', meta, 'lease_ms') or '0'))
+for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now + longest, '+inf', 'LIMIT', 0, 1000)) do
+  redis.call('ZADD', workers, 'XX', now + longest, consumer)
 end
 if amnesty > now then return {0, amnesty - now} end
 

@@ -13,6 +13,7 @@ import structlog
 
 from jobqueue import crash
 from jobqueue.broker.base import Broker, Submission
+from jobqueue.durability import LOCAL, Durability
 from jobqueue.errors import BrokerError, ConfigError, DeadLetterNotFound, EnqueueUncertain, InvalidJob, JobQueueError
 from jobqueue.job import Job
 from jobqueue.outcome import storable
@@ -42,10 +43,13 @@ class LettersAccount:
 class PostgresDeadLetters:
     """The dead-letter port over Postgres; *broker* is where requeued jobs go."""
 
-    def __init__(self, database: Database, broker: Broker, *, namespace: str = "jq") -> None:
+    def __init__(
+        self, database: Database, broker: Broker, *, namespace: str = "jq", durability: Durability = LOCAL
+    ) -> None:
         self._database = database
         self._broker = broker
         self._namespace = namespace
+        self._durability = durability
 
     async def list(
         self, where: LetterFilter, *, limit: int, after: str | None = None
@@ -146,7 +150,7 @@ class PostgresDeadLetters:
         """Note the wish, queue the job, note the end: each step can be repeated by anybody after a crash."""
         letter, letter_id = stored_letter_of(row).letter, row["letter_id"]
         try:
-            submission = _submission(letter)
+            submission = _submission(letter, self._durability)
         except InvalidJob as error:
             await self._change(SQL.abandon, letter_id)
             raise InvalidJob(f"dead letter of job {letter.job_id} cannot be requeued: {error}") from error
@@ -168,7 +172,7 @@ class PostgresDeadLetters:
             return await session.value(sql, letter_id) is not None
 
 
-def _submission(letter: DeadLetter) -> Submission:
+def _submission(letter: DeadLetter, durability: Durability) -> Submission:
     generation = letter.generation + 1
     job = Job.from_wire(
         letter.body,
@@ -184,6 +188,7 @@ def _submission(letter: DeadLetter) -> Submission:
         idempotency_key=f"requeue:{letter.entry_id}:{generation}",
         idempotency_ttl=REQUEUE_MEMORY,
         generation=generation,
+        durability=durability,
     )
 
 

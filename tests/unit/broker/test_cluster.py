@@ -5,7 +5,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from jobqueue.broker import scripts
-from jobqueue.broker.cluster import SlotMap, _Calls, slot_of
+from jobqueue.broker.cluster import SlotMap, _Answers, _Calls, slot_of
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.errors import BrokerUnavailable
 
@@ -64,6 +64,33 @@ def test_asking_goes_before_the_command_that_is_asked_for_and_carries_the_script
     assert not slots.stale  # the slot has not moved yet
 
 
+def test_a_wait_goes_where_its_command_was_asked_for() -> None:
+    """At the owner the connection has written nothing: a WAIT there would be answered at once."""
+    calls = _Calls([scripts.STATS.command(KEYS), ["WAIT", 1, 100], ["WAIT", 1, 100]], everything_on(A), None)
+    calls.take([0, 1, 2], [AskError(f"{SLOT} {C[0]}:{C[1]}"), 0, 0])
+    assert calls.redirect()
+    assert calls.by_node() == {C: [0, 1, 2]}
+    assert [each[0] for each in calls.batch([0, 1, 2])] == ["ASKING", "EVAL", "WAIT", "WAIT"]
+    calls.take([0, 1, 2], [b"OK", b"answer", 1, 1])
+    assert (calls.redirect(), calls.replies) == (False, [b"answer", 1, 1])
+
+
+def test_a_node_that_knows_of_no_slots_is_passed_over() -> None:
+    slots = SlotMap([A, B])
+    answers = _Answers(slots)
+    assert not answers.take([], A)
+    assert answers.take([[0, 16383, [B[0].encode(), B[1], b"id"]]], B)
+    assert slots.node(7) == B
+
+    answers = _Answers(slots)
+    assert not answers.take([[0, 9, [A[0].encode(), A[1], b"id"]]], A)
+    assert not answers.take([], B)
+    answers.settle_for_the_best("here")
+    assert slots.node(7) == A
+    with pytest.raises(BrokerUnavailable, match="no node of the cluster at here tells of its slots"):
+        _Answers(slots).settle_for_the_best("here")
+
+
 def test_a_cluster_that_is_down_is_asked_about_again() -> None:
     slots = everything_on(A)
     calls = _Calls([["GET", KEYS.meta]], slots, None)
@@ -81,7 +108,8 @@ def test_a_node_that_does_not_know_its_own_name_is_called_by_the_name_it_was_ask
 def test_a_slot_that_nobody_serves_is_unavailable() -> None:
     slots = SlotMap([A, B])
     slots.learn([[0, 5, [A[0].encode(), A[1], b"id"]]], A)
-    assert slots.stale
+    assert not slots.stale
     with pytest.raises(BrokerUnavailable, match="no node of the cluster serves slot 6"):
         slots.node(6)
+    assert slots.stale
     assert sorted(slots.whom_to_ask()) == [A, B]
