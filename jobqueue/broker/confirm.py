@@ -22,6 +22,8 @@ _WRITES_THROUGH = {b"appendonly": b"yes", b"appendfsync": b"always", b"no-append
 class Unconfirmed(NoReply):
     """It was carried out, and is not as safe as was asked."""
 
+    carried_out = True
+
 
 class Confirmation:
     """What follows a write, for one durability."""

@@ -55,6 +55,9 @@ _Reply = TypeVar("_Reply")
 class NoReply(BrokerUnavailable):
     """The command was sent and may have been carried out; its reply never came."""
 
+    carried_out = False
+    """Whether it is known to have been."""
+
 
 class Line(ABC):
     """Carries commands to the server that they concern, and brings their replies."""
@@ -302,7 +305,7 @@ async def persist(attempt: Callable[[], Awaitable[_Reply]], *, deadline_s: float
             raise (unanswered or NoReply("Redis did not answer in time")) from error
         except BrokerUnavailable as error:
             if isinstance(error, NoReply):
-                unanswered = unanswered or error
+                unanswered = error if error.carried_out or unanswered is None else unanswered
             if time.monotonic() + pause >= deadline_s:
                 raise (unanswered or error) from error
         except BrokerError as error:
