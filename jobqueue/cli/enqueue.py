@@ -37,6 +37,7 @@ _NO_APP = "no app is known, so queue and options are the defaults, not those of 
 @click.option("--timeout", type=duration, help="Longest run of one attempt.")
 @click.option("--expires", type=duration, help="Drop it when it has not started after this long.")
 @click.option("--idempotency-key", help="The same key again, within a day, queues nothing.")
+@click.option("--durability", help="local, fsync, replicated or replicated:2; else JOBQUEUE_DURABILITY.")
 @click.option("--unique-key", help="At most one live job of the queue holds a key.")
 @click.option(
     "--wait",
@@ -59,6 +60,7 @@ async def command(
     wait: timedelta | None,
     output: Form,
     idempotency_key: str | None,
+    durability: str | None,
     **options: Any,
 ) -> int:
     """Queue one job of TYPE with the arguments in JSON, an object; `-` reads it from stdin.
@@ -78,7 +80,7 @@ async def command(
     job = job.replace(**{name: value for name, value in options.items() if value is not None})
     async with opened(settings, registry) as jobs:
         await _reach(jobs)
-        handle = await jobs.enqueue(job, delay=delay, run_at=at, idempotency_key=idempotency_key)
+        handle = await jobs.enqueue(job, delay=delay, run_at=at, idempotency_key=idempotency_key, durability=durability)
         if registry is None:
             click.echo(_NO_APP, err=True)
         if wait is None:

@@ -12,6 +12,7 @@ from jobqueue.registry import Registry
 from jobqueue.retry import RetryPolicy
 from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
+from testutil.proxy import fault_proxy
 
 LONG_LEASE = seconds(30)
 
@@ -44,6 +45,33 @@ async def test_f20_what_does_not_finish_is_given_back_and_no_attempt_is_counted(
 
     assert set(attempts) == {1}
     assert time.monotonic() - began < 15
+
+
+async def test_f20_outcomes_outlive_an_outage_at_the_end(scene: Scene, registry: Registry) -> None:
+    """Outcomes that are known when Redis is away at the moment of SIGTERM are settled when it is back."""
+    go_on = asyncio.Event()
+    runs: list[str] = []
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        await go_on.wait()
+        runs.append(ctx.job_id)
+
+    queue = scene.queue()
+    await queue.enqueue_many([handler.job() for _ in range(4)])
+    async with fault_proxy(scene.url) as proxy:
+        async with scene.working(url=proxy.url, concurrency=4, lease=LONG_LEASE) as started:
+            await eventually(lambda: started.worker.running == 4)
+            proxy.refuse()
+            proxy.cut()
+            go_on.set()
+            started.worker.stop()
+            await asyncio.sleep(0.5)
+            proxy.heal()
+            await asyncio.wait_for(started.work, 20)
+        await scene.ended(queue, 4)
+    assert len(runs) == 4
+    assert (await queue.stats("default")).workers == 0
 
 
 async def test_what_finishes_within_the_grace_is_settled(scene: Scene, registry: Registry) -> None:
