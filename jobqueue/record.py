@@ -10,6 +10,10 @@ JournalKind = Literal["journal", "dead"]
 """The two streams that wait to be shipped: executions, and dead letters."""
 
 
+MAY_RETURN = "~"
+"""Marks the name of a primary to which a queue may come back: a slot of a cluster moves, and moves back."""
+
+
 class DeadLetter(msgspec.Struct, kw_only=True):
     """A job that will not be tried again by itself, as the broker holds it."""
 

@@ -9,7 +9,7 @@ from jobqueue.broker import entry, scripts
 from jobqueue.broker.base import JournalPage
 from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.keys import QueueKeys
-from jobqueue.record import JournalKind
+from jobqueue.record import MAY_RETURN, JournalKind
 
 _TRIM_PAGE = 200
 
@@ -17,8 +17,9 @@ _TRIM_PAGE = 200
 class RedisJournal:
     """See `jobqueue.broker.base.Journal`."""
 
-    def __init__(self, line: Line, keys: Callable[[str], QueueKeys]) -> None:
+    def __init__(self, line: Line, keys: Callable[[str], QueueKeys], *, queues_move: bool) -> None:
         self._line = line
+        self._mark = MAY_RETURN if queues_move else ""
         self._keys = keys
 
     async def epoch(self, queue: str) -> str | None:
@@ -27,7 +28,7 @@ class RedisJournal:
 
     async def primary(self, queue: str) -> str:
         (info,) = await self._line.exchange([["INFO", "replication"]], at=self._keys(queue).meta)
-        return _primary(info)
+        return self._primary(info)
 
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
         stream = self._stream(queue, kind)
@@ -39,7 +40,7 @@ class RedisJournal:
             raise refused(entries) from entries
         if not entries:
             return None
-        page = JournalPage(last=entries[-1][0].decode(), primary=_primary(info))
+        page = JournalPage(last=entries[-1][0].decode(), primary=self._primary(info))
         for entry_id, fields in entries:
             if kind == "journal":
                 page.executions += entry.read_journal_entry(queue, fields)
@@ -54,19 +55,16 @@ class RedisJournal:
             upto=upto,
             limit=_TRIM_PAGE,
             journal=int(kind == "journal"),
-            primary=primary,
+            primary=primary.removeprefix(MAY_RETURN),
         )
         while await self._line.call(command) > 0:
             pass
 
+    def _primary(self, info: bytes | ResponseError) -> str:
+        """A primary's name for its own line of history, new with each promotion."""
+        found = None if isinstance(info, ResponseError) else re.search(rb"master_replid:(\w+)", info)
+        return self._mark + found[1].decode() if found else ""
+
     def _stream(self, queue: str, kind: JournalKind) -> str:
         keys = self._keys(queue)
         return keys.journal if kind == "journal" else keys.dead
-
-
-def _primary(info: bytes | ResponseError) -> str:
-    """A primary's name for its own line of history, new with each promotion."""
-    if isinstance(info, ResponseError):
-        return ""
-    found = re.search(rb"master_replid:(\w+)", info)
-    return found[1].decode() if found else ""

@@ -78,7 +78,7 @@ class RedisStreamsBroker:
         self._submitters: dict[tuple[str, Durability], Submitter] = {}
         self._reapers: dict[str, Reaper] = {}
         self._keys: dict[str, QueueKeys] = {}
-        self.journal = RedisJournal(self._operating, self.keys)
+        self.journal = RedisJournal(self._operating, self.keys, queues_move=self._dialer.one_slot_reads)
 
     def keys(self, queue: str) -> QueueKeys:
         """The keys of *queue*, whose name is checked."""

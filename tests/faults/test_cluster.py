@@ -11,6 +11,7 @@ from jobqueue.broker import consumer
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.errors import BrokerError, BrokerUnavailable, EnqueueUncertain
 from jobqueue.job import Job
+from jobqueue.scheduler.ship import ship_queue
 from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 from testutil.topology import ClusterTopology, move_slot, start_topology
@@ -124,6 +125,38 @@ async def test_f54_a_slot_that_moves_under_load_takes_its_queue_along(
         await producing
         await scene.ended(queue, JOBS, name=name, within_s=30)
     assert (len(ran), set(ran.values())) == (JOBS, {1})
+
+
+async def test_f54_history_goes_on_when_a_slot_moves_away_and_back(
+    scene: Scene, cluster: ClusterTopology, namespace: str, database_url: str
+) -> None:
+    """History of a queue whose slot moves away and back is whole, each row once."""
+    scene.database_url = database_url
+    ran: list[int] = []
+
+    @scene.registry.task("count")
+    async def count(n: int) -> None:
+        ran.append(n)
+
+    name = queues_on_every_node(cluster, namespace)[0]
+    queue = scene.queue()
+    key = QueueKeys.of(namespace, name).meta
+    home = await asyncio.to_thread(cluster.primary_of, key)
+    away = next(node for node in cluster.primaries() if node is not home)
+    parts = queue.parts
+    assert parts.shipping is not None
+    async with scene.working(queues=(name,), concurrency=5):
+        for round_, target in enumerate((away, home, away, home)):
+            await queue.enqueue_many([count.job(n=round_ * 10 + n).replace(queue=name) for n in range(10)])
+            await eventually(lambda round_=round_: len(ran) == 10 * (round_ + 1))  # type: ignore[misc]
+            if round_ % 2:
+                await ship_queue(parts.broker.journal, parts.shipping.archive, name)
+            await asyncio.to_thread(move_slot, cluster, slot_of(key), target)
+        await scene.ended(queue, 40, name=name)
+    await ship_queue(parts.broker.journal, parts.shipping.archive, name)
+    rows = await queue.executions.recent(queue=name, type=None, outcome=None, limit=1000)
+    assert (len(rows), len({row.job_id for row in rows})) == (40, 40)
+    assert (await queue.stats(name)).journal == 0
 
 
 async def test_f50_a_primary_that_dies_is_followed_to_its_replica(

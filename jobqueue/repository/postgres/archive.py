@@ -9,7 +9,7 @@ import structlog
 
 from jobqueue.clock import Clock, SystemClock, from_ms
 from jobqueue.errors import RepositoryError
-from jobqueue.record import DeadLetter, Execution, JournalKind
+from jobqueue.record import MAY_RETURN, DeadLetter, Execution, JournalKind
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.fault import RowRefused
 from jobqueue.repository.postgres.queries import ARCHIVE as SQL
@@ -151,7 +151,8 @@ class PostgresArchive:
             return None
         if primary and primary != known:
             doubtful_upto = max(position, doubtful_upto, key=order)
-            replaced = [*replaced, known][-_MOST_REPLACED:] if known else replaced
+            if known and not known.startswith(MAY_RETURN):
+                replaced = [*replaced, known][-_MOST_REPLACED:]
             await session.row(SQL.take_over, *key, primary, doubtful_upto, replaced)
             position = "0-0"
         return PostgresCursor(session, key, position, self._clock, doubtful_upto=doubtful_upto)
