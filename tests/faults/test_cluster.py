@@ -149,8 +149,7 @@ async def test_f54_history_goes_on_when_a_slot_moves_away_and_back(
         for round_, target in enumerate((away, home, away, home)):
             await queue.enqueue_many([count.job(n=round_ * 10 + n).replace(queue=name) for n in range(10)])
             await eventually(lambda round_=round_: len(ran) == 10 * (round_ + 1))  # type: ignore[misc]
-            if round_ % 2:
-                await ship_queue(parts.broker.journal, parts.shipping.archive, name)
+            await ship_queue(parts.broker.journal, parts.shipping.archive, name)
             await asyncio.to_thread(move_slot, cluster, slot_of(key), target)
         await scene.ended(queue, 40, name=name)
     await ship_queue(parts.broker.journal, parts.shipping.archive, name)
