@@ -117,7 +117,7 @@ _CLUSTER: Final = {
 }
 
 # Longer than the lease: what such a worker sends when it wakes up must be refused, and the checker wants to see it.
-_STOPS: Final = ("worker.stop", "worker.kill", "worker.stop")
+_STOPS: Final = ("worker.stop", "worker.kill", "worker.stop", "worker.stop", "worker.stop")
 # Only where a single server's address is all there is to know: Sentinels and Clusters name the nodes themselves.
 _LINKS: Final = {
     "link.stall": 2.0,
