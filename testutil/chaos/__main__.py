@@ -41,6 +41,8 @@ def main(
 
 
 def _one(name: str, seed: int, minutes: float, binary: Binary | None, folder: Path, *, smoke: bool) -> bool:
+    if folder.exists() and any(folder.iterdir()):
+        raise click.UsageError(f"{folder} is not empty: histories of two runs would be judged as one")
     command = f"python -m testutil.chaos --minutes {minutes:g} --seed {seed} --profile {name}"
     command += (f" --binary {binary}" if binary else "") + (" --smoke" if smoke else "")
     profile = small(PROFILES[name]) if smoke else PROFILES[name]
