@@ -34,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"sends {command} through a broker, which no queue needs"))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores: most of these tests wait for servers and processes, and for what must come true."""
+    return 2 * (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[RedisServer]:
     with start_redis(appendonly=False) as server:
