@@ -26,6 +26,7 @@ OPERATORS_OWN: Final = {
     "test_f02_no_command_is_sent_twice_behind_our_back": "INCR",
     "test_random_cancellations_never_cross_replies": "ECHO",
     "test_f37_a_flush_ends_what_was_and_work_goes_on_without_spinning": "FLUSHALL",
+    "test_f31_a_server_that_stops_writing_through_is_noticed": "CONFIG SET",
     "test_a_server_that_forgot_the_script_waits_after_it_was_loaded": "SCRIPT FLUSH",
     "test_f76_history_beyond_its_bound_is_dropped_and_counted_and_no_dead_letter_is": "MEMORY USAGE",
 }
