@@ -89,7 +89,7 @@ def _durability(text: str) -> Durability:
     try:
         return read_durability(text)
     except InvalidJob as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(str(error).removeprefix("durability ")) from error
 
 
 def _namespace(text: str) -> str:

@@ -14,6 +14,12 @@ MAY_RETURN = "~"
 """Marks the name of a primary to which a queue may come back: a slot of a cluster moves, and moves back."""
 
 
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """A key that sorts the ids of a stream's entries: ms and number."""
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number or 0)
+
+
 class DeadLetter(msgspec.Struct, kw_only=True):
     """A job that will not be tried again by itself, as the broker holds it."""
 

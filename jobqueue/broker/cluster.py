@@ -51,20 +51,10 @@ class SlotMap:
         random.shuffle(known)
         return [*known, *(seed for seed in self._seeds if seed not in known)]
 
-    def learn(self, ranges: Sequence[Any], asked: Node) -> None:
-        """Take in a reply of CLUSTER SLOTS from the node *asked*."""
-        self._owner = self.read(ranges, asked)
+    def learn(self, owner: dict[int, Node]) -> None:
+        """Take over what `owners` has read."""
+        self._owner = owner
         self.stale = False
-
-    @staticmethod
-    def read(ranges: Sequence[Any], asked: Node) -> dict[int, Node]:
-        """Slot → node, as the node *asked* sees it."""
-        owner: dict[int, Node] = {}
-        for first, last, primary, *_ in ranges:
-            host = primary[0].decode() if primary[0] else ""
-            node = (asked[0] if host in ("", "?") else host, int(primary[1]))
-            owner.update(dict.fromkeys(range(int(first), int(last) + 1), node))
-        return owner
 
     def node(self, slot: int | None) -> Node:
         """The node of a slot; of none in particular, any.
@@ -84,6 +74,16 @@ class SlotMap:
         self.stale = True
 
 
+def owners(ranges: Sequence[Any], asked: Node) -> dict[int, Node]:
+    """A reply of CLUSTER SLOTS: slot → node, as the node *asked* sees it."""
+    owner: dict[int, Node] = {}
+    for first, last, primary, *_ in ranges:
+        host = primary[0].decode() if primary[0] else ""
+        node = (asked[0] if host in ("", "?") else host, int(primary[1]))
+        owner.update(dict.fromkeys(range(int(first), int(last) + 1), node))
+    return owner
+
+
 class _Calls:
     """Commands under way, and where each has to go next."""
 
@@ -92,7 +92,9 @@ class _Calls:
         self._map = slots
         self.replies: list[Any] = [None] * len(commands)
         slot = key_slot(at.encode()) if at is not None else None
-        self._slots = [slot := slot_of(command, slot) for command in commands]
+        found = [slot := slot_of(command, slot) for command in commands]
+        first = next((each for each in found if each is not None), None)
+        self._slots = [first if each is None else each for each in found]
         self._asking: dict[int, Node] = {}
         self._beside: dict[int, Node] = {}
         self._left = list(range(len(commands)))
@@ -127,7 +129,7 @@ class _Calls:
         """Find what has to be sent again. False: every reply is final."""
         sent, self._left, self._asking, self._beside = self._left, [], {}, {}
         for n in sent:
-            reply, follows = self.replies[n], bool(self._left) and self._commands[n][0] in _KEYLESS
+            reply, follows = self.replies[n], self._left[-1:] == [n - 1] and self._commands[n][0] in _KEYLESS
             if isinstance(reply, MovedError):
                 self._map.move(reply.slot_id, (reply.host or self._map.node(self._slots[n])[0], reply.port))
                 self._left.append(n)
@@ -138,15 +140,15 @@ class _Calls:
                 self._map.stale = True
             elif follows:
                 # It concerns the one before it: a WAIT elsewhere would tell of nothing.
-                before = self._left[-1]
-                if node := self._asking.get(before) or self._beside.get(before):
+                if node := self._asking.get(n - 1) or self._beside.get(n - 1):
                     self._beside[n] = node
                 self._left.append(n)
         return bool(self._left)
 
 
 def slot_of(command: Command, before: int | None) -> int | None:
-    """The slot of a command's first key; a command without one goes where the one *before* went."""
+    """The slot of a command's first key; a command without one goes where the one *before* went, the first ones
+    where the first with a key goes."""
     name = command[0]
     if name in _KEYLESS:
         return before
@@ -224,23 +226,22 @@ class _Answers:
 
     def __init__(self, slots: SlotMap) -> None:
         self._map = slots
-        self._best: tuple[int, Sequence[Any], Node] | None = None
+        self._best: dict[int, Node] = {}
         self.failure: Exception | None = None
 
     def take(self, ranges: Sequence[Any], asked: Node) -> bool:
         """Whether this is the whole map; it is taken over then."""
-        known = len(SlotMap.read(ranges, asked))
-        if known == _SLOTS:
-            self._map.learn(ranges, asked)
-        elif known and (self._best is None or known > self._best[0]):
-            self._best = (known, ranges, asked)
-        return known == _SLOTS
+        self._best = max(self._best, owners(ranges, asked), key=len)
+        whole = len(self._best) == _SLOTS
+        if whole:
+            self._map.learn(self._best)
+        return whole
 
     def settle_for_the_best(self, where: str) -> None:
-        if self._best is None:
+        if not self._best:
             why = f": {self.failure}" if self.failure is not None else ""
             raise BrokerUnavailable(f"no node of the cluster at {where} tells of its slots{why}") from self.failure
-        self._map.learn(*self._best[1:])
+        self._map.learn(self._best)
 
 
 class ClusterLine(Line):

@@ -133,10 +133,7 @@ class SentinelDialer(Dialer):
 
     def _is_other(self, connection: Any) -> bool:
         """Whether it leads to another than the Sentinels named last."""
-        return self._primary is not None and (connection.host, connection.port) not in (
-            self._primary,
-            ("localhost", 6379),
-        )
+        return self._primary is not None and (connection.host, connection.port) != self._primary
 
     async def _ask(self) -> None:
         try:

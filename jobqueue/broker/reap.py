@@ -85,18 +85,20 @@ class Reaper:
             [["XPENDING", stream, GROUP, "-", "+", _PAGE, consumer] for stream in streams]
         )
         pending = [(rank, row[0]) for rank, page in enumerate(pages) for row in _unless_refused(page)][:_PAGE]
+        if not pending:
+            return []
         found = await self._line.exchange([["XRANGE", streams[rank], each, each] for rank, each in pending])
         held: list[Delivery] = []
+        gone: dict[str, list[bytes]] = {}
         for (rank, entry_id), entries in zip(pending, found, strict=True):
             if not _unless_refused(entries):
-                await self._put_away(consumer, streams[rank], entry_id)
+                gone.setdefault(streams[rank], []).append(entry_id)
             held += [entry.delivery(self._queue, rank, each, fields) for each, fields in entries]
+        for stream, ids in gone.items():
+            # Settled by another reaper a moment ago, and acknowledged; or deleted by hand, and still pending.
+            if missing := await self._line.call(["XACK", stream, GROUP, *ids]):
+                _log.error("entry.missing", queue=self._queue, worker=consumer, entries=missing)
         return held
-
-    async def _put_away(self, consumer: str, stream: str, entry_id: bytes) -> None:
-        """Its entry is gone: settled by another reaper a moment ago, or deleted by hand."""
-        if await self._line.call(["XACK", stream, GROUP, entry_id]):
-            _log.error("entry.missing", queue=self._queue, worker=consumer, entry=entry_id.decode())
 
     async def _settle(self, consumer: str, held: Sequence[Delivery]) -> int:
         """Queue a page again. Returns how many; fewer when the consumer turned out to be alive, or was reaped."""

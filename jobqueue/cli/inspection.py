@@ -9,7 +9,7 @@ from jobqueue.broker.invariants import LettersAccount, Violation, check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.clock import from_ms
 from jobqueue.errors import BrokerError, JobQueueError
-from jobqueue.record import JournalKind
+from jobqueue.record import JournalKind, entry_order
 from jobqueue.repository.base import LetterFilter
 
 _ROUNDS = 4
@@ -63,7 +63,7 @@ async def set_back(jobs: JobQueue, queue: str) -> SetBack | None:
     from jobqueue.repository.postgres import PostgresArchive
 
     archive, keys = PostgresArchive(database, namespace=jobs.settings.redis.namespace), redis.keys(queue)
-    confirmed = {kind: _order(await archive.position(queue, kind, epoch)) for kind in _SHIPPED}
+    confirmed = {kind: entry_order(await archive.position(queue, kind, epoch)) for kind in _SHIPPED}
     beats = await redis.call(["HMGET", keys.meta, "beat_ms", "janitor_ms"])
     newest = {kind: await _last_generated(redis, getattr(keys, stream)) for kind, stream in _SHIPPED.items()}
     ahead = [kind for kind in _SHIPPED if confirmed[kind] > newest[kind]]
@@ -84,12 +84,7 @@ async def _last_generated(redis: RedisStreamsBroker, stream: str) -> tuple[int, 
         if "no such key" not in str(error):
             raise
         return 0, 0
-    return _order(dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"].decode())
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    ms, _, n = entry_id.partition("-")
-    return int(ms), int(n)
+    return entry_order(dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"].decode())
 
 
 async def _letters(jobs: JobQueue, queue: str) -> LettersAccount | None:

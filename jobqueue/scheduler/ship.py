@@ -35,17 +35,19 @@ async def ship_queue(journal: Journal, archive: Archive, queue: str) -> int:
 async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int:
     """Ship what waits in one stream. Returns how many rows went."""
     total = 0
+    primary = await journal.primary(queue)
     for _ in range(_MOST_PAGES):
-        shipped = await _ship_page(journal, archive, queue, kind, epoch)
+        shipped = await _ship_page(journal, archive, queue, kind, epoch, primary)
         if shipped is None:
             break
         total += shipped
     return total
 
 
-async def _ship_page(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int | None:
-    """One transaction. None when there was nothing left, or another shipper is at it."""
-    primary = await journal.primary(queue)
+async def _ship_page(
+    journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str, primary: str
+) -> int | None:
+    """One transaction. None when there was nothing left, another shipper is at it, or another server the primary."""
     async with archive.cursor(queue, kind, epoch, primary) as cursor:
         if cursor is None:
             return None

@@ -9,7 +9,7 @@ import structlog
 
 from jobqueue.clock import Clock, SystemClock, from_ms
 from jobqueue.errors import RepositoryError
-from jobqueue.record import MAY_RETURN, DeadLetter, Execution, JournalKind
+from jobqueue.record import MAY_RETURN, DeadLetter, Execution, JournalKind, entry_order
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.fault import RowRefused
 from jobqueue.repository.postgres.queries import ARCHIVE as SQL
@@ -65,7 +65,7 @@ class PostgresCursor:
             RepositoryError: even the minimal form was refused: the schema is not ours.
         """
         now = from_ms(self._clock.now_ms())
-        doubtful = order(self.position) < order(self._doubtful_upto)
+        doubtful = entry_order(self.position) < entry_order(self._doubtful_upto)
         if executions:
             await self._write_executions(executions, now, doubtful=doubtful)
         if dead_letters:
@@ -150,7 +150,7 @@ class PostgresArchive:
         if primary in replaced:
             return None
         if primary and primary != known:
-            doubtful_upto = max(position, doubtful_upto, key=order)
+            doubtful_upto = max(position, doubtful_upto, key=entry_order)
             if known and not known.startswith(MAY_RETURN):
                 replaced = [*replaced, known][-_MOST_REPLACED:]
             await session.row(SQL.take_over, *key, primary, doubtful_upto, replaced)
@@ -161,7 +161,7 @@ class PostgresArchive:
         """The newest entry of a stream that was ever shipped here; `0-0` before the first."""
         async with self._database.transaction() as session:
             found = await session.row(SQL.position, self._namespace, queue, kind, epoch)
-            return max(found, key=order) if found is not None else "0-0"
+            return max(found, key=entry_order) if found is not None else "0-0"
 
     async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:
         """Make the partitions of the coming days, drop those past their time. Returns how many were dropped.
@@ -189,12 +189,6 @@ class PostgresArchive:
         while dropped:
             async with self._database.transaction() as session:
                 dropped = await session.value(SQL.drop_requeued, keep)
-
-
-def order(entry_id: str) -> tuple[int, int]:
-    """Ids of a stream's entries in their order."""
-    ms, _, n = entry_id.partition("-")
-    return int(ms), int(n)
 
 
 async def _write(session: Session, table: Table, rows: Sequence[Row], *, at_once: int) -> None:

@@ -6,9 +6,9 @@ from jobqueue.broker.base import Submission
 from jobqueue.broker.dead_letters import matches, stored
 from jobqueue.errors import DeadLetterNotFound, InvalidJob
 from jobqueue.job import Job
+from jobqueue.record import entry_order
 from jobqueue.repository.base import LetterFilter, StoredLetter
 from jobqueue.testing.memory.broker import MemoryBroker
-from jobqueue.testing.memory.store import entry_order
 from jobqueue.testing.memory.submit import submit
 
 

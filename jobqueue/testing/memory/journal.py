@@ -3,8 +3,8 @@
 from typing import Any
 
 from jobqueue.broker.base import JournalPage
-from jobqueue.record import JournalKind
-from jobqueue.testing.memory.store import Store, entry_order
+from jobqueue.record import JournalKind, entry_order
+from jobqueue.testing.memory.store import Store
 
 
 class MemoryJournal:

@@ -86,9 +86,3 @@ class Store:
     def entry_id(self) -> bytes:
         """A new id as Redis Streams make them: the time in ms, and a number."""
         return b"%d-%d" % (self.clock.now_ms(), next(self._numbers))
-
-
-def entry_order(entry_id: str) -> tuple[int, int]:
-    """What to sort entry ids by; their text does not."""
-    ms, _, n = entry_id.partition("-")
-    return int(ms), int(n)

@@ -5,7 +5,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from jobqueue.broker import scripts
-from jobqueue.broker.cluster import SlotMap, _Answers, _Calls, slot_of
+from jobqueue.broker.cluster import SlotMap, _Answers, _Calls, owners, slot_of
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.errors import BrokerUnavailable
 
@@ -16,7 +16,7 @@ A, B, C = ("10.0.0.1", 6379), ("10.0.0.2", 6379), ("10.0.0.3", 6379)
 
 def everything_on(node: tuple[str, int]) -> SlotMap:
     slots = SlotMap([node])
-    slots.learn([[0, 16383, [node[0].encode(), node[1], b"id"]]], node)
+    slots.learn(owners([[0, 16383, [node[0].encode(), node[1], b"id"]]], node))
     return slots
 
 
@@ -40,6 +40,8 @@ def test_a_command_without_a_key_goes_where_the_one_before_it_went() -> None:
     assert calls._slots == [SLOT, SLOT]
     assert _Calls([["CLIENT", "ID"]], everything_on(A), KEYS.meta)._slots == [SLOT]
     assert _Calls([["TIME"]], everything_on(A), None).by_node() == {A: [0]}
+    # The first ones go with the first that has a key: a queue's server is asked for its time.
+    assert _Calls([["TIME"], ["GET", KEYS.meta]], everything_on(A), None)._slots == [SLOT, SLOT]
 
 
 def test_moved_sends_the_command_again_with_the_wait_behind_it_and_makes_the_map_stale() -> None:
@@ -101,13 +103,13 @@ def test_a_cluster_that_is_down_is_asked_about_again() -> None:
 
 def test_a_node_that_does_not_know_its_own_name_is_called_by_the_name_it_was_asked_by() -> None:
     slots = SlotMap([A])
-    slots.learn([[0, 16383, [b"", 7000, b"id"]]], A)
+    slots.learn(owners([[0, 16383, [b"", 7000, b"id"]]], A))
     assert slots.node(5) == (A[0], 7000)
 
 
 def test_a_slot_that_nobody_serves_is_unavailable() -> None:
     slots = SlotMap([A, B])
-    slots.learn([[0, 5, [A[0].encode(), A[1], b"id"]]], A)
+    slots.learn(owners([[0, 5, [A[0].encode(), A[1], b"id"]]], A))
     assert not slots.stale
     with pytest.raises(BrokerUnavailable, match="no node of the cluster serves slot 6"):
         slots.node(6)
