@@ -1,0 +1,1 @@
+"""How the systems are measured: their venvs, their processes, what is read off Redis, and the rounds."""
