@@ -19,7 +19,7 @@ from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob,
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key, decode_envelope
 from jobqueue.middleware.base import Middleware
 from jobqueue.middleware.metrics import Metrics
-from jobqueue.outcome import Retrying, Snoozed
+from jobqueue.outcome import COMPLETED, Retrying, Snoozed
 from jobqueue.registry import Registry
 from jobqueue.repository.base import DeadLetters, Executions
 from jobqueue.scheduler.scheduler import Scheduler
@@ -433,11 +433,18 @@ class Worker:
                 caring.cancel()
                 await asyncio.gather(caring, return_exceptions=True)
 
-    def _settled(self, settlement: Settlement) -> None:
-        if isinstance(settlement.outcome, Retrying | Snoozed):
-            self._care.promote_soon(settlement.delivery.queue)
-        if self._observe is not None:
-            self._observe(settlement)
+    def _settled(self, batch: Sequence[Settlement]) -> None:
+        for settlement in batch:
+            if settlement.outcome is not COMPLETED and isinstance(settlement.outcome, Retrying | Snoozed):
+                self._care.promote_soon(settlement.delivery.queue)
+            if self._observe is not None:
+                self._tell(self._observe, settlement)
+
+    def _tell(self, observe: Callable[[Settlement], None], settlement: Settlement) -> None:
+        try:
+            observe(settlement)
+        except Exception:
+            _log.exception("observer.failed", job_id=settlement.delivery.job_id)
 
     async def _run_pool(self, burst: bool) -> None:
         pool = asyncio.create_task(self._pool.run(burst=burst))

@@ -16,58 +16,35 @@ from jobqueue.job import Job
 MAX_PROGRESS_BYTES = 4096
 
 
-class JobContext:
+class JobContext(msgspec.Struct, eq=False):
     """One attempt of one job, as its handler and middleware see it.
 
     Get it from `current_job()`, or by annotating the handler's first parameter with `JobContext`.
     """
 
-    __slots__ = (
-        "_cancel_requested",
-        "_job",
-        "_make_job",
-        "_progress",
-        "attempt",
-        "deadline_ms",
-        "job_id",
-        "payload_json",
-        "queue",
-        "type",
-    )
-
-    def __init__(
-        self,
-        make_job: Callable[[], Job],
-        *,
-        job_id: str,
-        type: str,
-        queue: str,
-        attempt: int,
-        deadline_ms: int,
-        payload_json: bytes = b"{}",
-    ) -> None:
-        self._make_job = make_job
-        self._job: Job | None = None
-        self._cancel_requested: threading.Event | None = None
-        self._progress: bytes | None = None
-        self.payload_json = payload_json
-        """The arguments as they travel; they are decoded for the handler."""
-        self.job_id = job_id
-        """The job's id; stable over retries, fit as an idempotency key for what the handler calls."""
-        self.type = type
-        """The task's name."""
-        self.queue = queue
-        """The queue that the job came from."""
-        self.attempt = attempt
-        """1 for the first attempt. A crash of the worker counts; a snooze does not."""
-        self.deadline_ms = deadline_ms
-        """Wall time in ms since the epoch at which the attempt times out."""
+    make_job: Callable[[], Job]
+    """Decodes the job; `job` keeps what it returns."""
+    job_id: str
+    """The job's id; stable over retries, fit as an idempotency key for what the handler calls."""
+    type: str
+    """The task's name."""
+    queue: str
+    """The queue that the job came from."""
+    attempt: int
+    """1 for the first attempt. A crash of the worker counts; a snooze does not."""
+    deadline_ms: int
+    """Wall time in ms since the epoch at which the attempt times out."""
+    payload_json: bytes = b"{}"
+    """The arguments as they travel; they are decoded for the handler."""
+    _job: Job | None = None
+    _cancel_requested: threading.Event | None = None
+    _progress: bytes | None = None
 
     @property
     def job(self) -> Job:
         """The job itself, decoded when first asked for."""
         if self._job is None:
-            self._job = self._make_job()
+            self._job = self.make_job()
         return self._job
 
     @property

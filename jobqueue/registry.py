@@ -9,7 +9,7 @@ import difflib
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -345,8 +345,9 @@ def _refuse_infinities(name: str, encoded: bytes) -> None:
 def _run_here(task: Task[..., Any]) -> CallNext:
     handler, bind = task.handler, task.bind
 
-    async def run(ctx: JobContext) -> object:
-        return await handler(**bind(ctx, ctx.payload_json))
+    def run(ctx: JobContext) -> Awaitable[object]:
+        awaitable: Awaitable[object] = handler(**bind(ctx, ctx.payload_json))
+        return awaitable
 
     return run
 

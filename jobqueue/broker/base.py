@@ -54,7 +54,7 @@ class EnqueueResult:
     job_id: str
 
 
-class Delivery(msgspec.Struct, kw_only=True):
+class Delivery(msgspec.Struct, kw_only=True, eq=False):
     """A job as handed once to one worker, with its receipt (`rank`, `entry_id`)."""
 
     queue: str
@@ -86,7 +86,7 @@ class Delivery(msgspec.Struct, kw_only=True):
         return int(self.entry_id.partition(b"-")[0])
 
 
-class Settlement(msgspec.Struct, kw_only=True):
+class Settlement(msgspec.Struct, eq=False):
     """An outcome on its way to the broker, with the facts of the attempt for the history.
 
     A delivery given back before it was started has no *type* here, and leaves no history.

@@ -61,6 +61,7 @@ class RedisConsumer:
         self._history = history
         self._journal_max = journal_max
         self._clock = _ServerClock(server_ms)
+        self.now_ms = self._clock.now_ms
         self._dialer = dialer
         self._writer = dialer.line()
         mine = list(self._keys.items())
@@ -142,9 +143,6 @@ class RedisConsumer:
     def heartbeat(self) -> "RedisHeartbeat":
         line = self._dialer.blocking_line(self._lease_ms / 3000)
         return RedisHeartbeat(line, self.name, self._keys, self._lease_ms, self._clock)
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms()
 
     async def leave(self) -> None:
         await self._writer.exchange(

@@ -37,7 +37,7 @@ def batches(settlements: Sequence[Settlement]) -> Iterator[list[Settlement]]:
     batch: list[Settlement] = []
     size = 0
     for settlement in settlements:
-        weight = _weight(settlement)
+        weight = 0 if settlement.outcome is COMPLETED else _weight(settlement)
         if batch and (len(batch) >= MAX_BATCH or size + weight > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0

@@ -16,8 +16,8 @@ class Metrics:
     leases_lost: int = 0
     leaked_handlers: int = 0
 
-    def count(self, queue: str, type: str, outcome: str, seconds: float) -> None:
-        """One settled attempt."""
-        self.settled[queue, type, outcome] += 1
+    def count(self, queue: str, type: str, outcome: str, seconds: float, n: int = 1) -> None:
+        """*n* settled attempts that took *seconds* in all."""
+        self.settled[queue, type, outcome] += n
         key = (queue, type)
         self.seconds[key] = self.seconds.get(key, 0.0) + seconds

@@ -7,12 +7,12 @@ from jobqueue.broker.base import Delivery
 
 
 class Buffer:
-    """Ordered by queue as listed, then priority, then age. *suspects* are jobs that may kill the process."""
+    """*waiting* is ordered by queue as listed, priority and age. *suspects* are jobs that may kill the process."""
 
     def __init__(self, queues: Sequence[str], *, max_crashes: int) -> None:
         self._order = {queue: n for n, queue in enumerate(queues)}
         self._max_crashes = max_crashes
-        self._waiting: deque[Delivery] = deque()
+        self.waiting: deque[Delivery] = deque()
         self.suspects: deque[Delivery] = deque()
 
     def admit(self, deliveries: Sequence[Delivery]) -> None:
@@ -20,10 +20,10 @@ class Buffer:
         if any(each.crashes for each in deliveries):
             self.suspects.extend(each for each in deliveries if self._is_suspect(each))
             deliveries = [each for each in deliveries if not self._is_suspect(each)]
-        mixed = bool(self._waiting)
-        self._waiting.extend(deliveries)
+        mixed = bool(self.waiting)
+        self.waiting.extend(deliveries)
         if mixed and deliveries:
-            self._waiting = deque(sorted(self._waiting, key=self._place))
+            self.waiting = deque(sorted(self.waiting, key=self._place))
 
     def _is_suspect(self, delivery: Delivery) -> bool:
         """One crash short of the limit: run alone, so that the last count is certain."""
@@ -32,14 +32,10 @@ class Buffer:
     def _place(self, delivery: Delivery) -> tuple[int, int]:
         return (self._order[delivery.queue], delivery.rank)
 
-    def next(self) -> Delivery | None:
-        """The next to be started."""
-        return self._waiting.popleft() if self._waiting else None
-
     def take_all(self) -> list[Delivery]:
         """Everything that waits, suspects too, to be given back."""
-        everything = [*self._waiting, *self.suspects]
-        self._waiting.clear()
+        everything = [*self.waiting, *self.suspects]
+        self.waiting.clear()
         self.suspects.clear()
         return everything
 
@@ -52,22 +48,19 @@ class Buffer:
 
     def take_waiting(self) -> list[Delivery]:
         """Everything but the suspects."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
+        waiting = list(self.waiting)
+        self.waiting.clear()
         return waiting
 
     def take_beyond(self, count: int) -> list[Delivery]:
         """What waits behind the first *count*, to be given back."""
-        taken = [self._waiting.pop() for _ in range(len(self._waiting) - count)]
+        taken = [self.waiting.pop() for _ in range(len(self.waiting) - count)]
         return taken[::-1]
 
     def take_paused(self, queues: Collection[str]) -> list[Delivery]:
         """What came from *queues*, suspects too, to be given back."""
-        paused = [each for each in (*self._waiting, *self.suspects) if each.queue in queues]
+        paused = [each for each in (*self.waiting, *self.suspects) if each.queue in queues]
         if paused:
-            self._waiting = deque(each for each in self._waiting if each.queue not in queues)
+            self.waiting = deque(each for each in self.waiting if each.queue not in queues)
             self.suspects = deque(each for each in self.suspects if each.queue not in queues)
         return paused
-
-    def __len__(self) -> int:
-        return len(self._waiting)

@@ -7,8 +7,8 @@ About 12 µs around an empty handler (`python -m benchmarks.core`).
 import asyncio
 import os
 import random
-from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -37,6 +37,17 @@ from jobqueue.worker.threads import Threads
 
 _MAX_RESULT_BYTES = 256 * 1024
 
+_forks = 0
+"""How many forks this process is away from the one that imported this module."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
 
 class Stop(StrEnum):
     """Why a running handler was asked to stop."""
@@ -47,41 +58,22 @@ class Stop(StrEnum):
     FENCED = "fenced"
 
 
-class Run:
+class Run(msgspec.Struct, eq=False):
     """One delivery in a slot."""
 
-    __slots__ = (
-        "chain",
-        "context",
-        "deadline",
-        "delivery",
-        "envelope",
-        "settled",
-        "started",
-        "started_ms",
-        "stop",
-        "stop_at",
-        "task",
-        "timeout_s",
-        "work",
-    )
-
-    def __init__(
-        self, delivery: Delivery, envelope: Envelope, task: Task[..., Any], chain: CallNext, timeout_s: float
-    ) -> None:
-        self.delivery = delivery
-        self.envelope = envelope
-        self.task = task
-        self.chain = chain
-        self.timeout_s = timeout_s
-        self.started = 0.0
-        self.started_ms = 0
-        self.deadline = 0.0
-        self.context: JobContext | None = None
-        self.work: asyncio.Task[None] | None = None
-        self.stop: Stop | None = None
-        self.stop_at = 0.0
-        self.settled = False
+    delivery: Delivery
+    envelope: Envelope
+    task: Task[..., Any]
+    chain: CallNext
+    timeout_s: float
+    started: float = 0.0
+    started_ms: int = 0
+    deadline: float = 0.0
+    context: JobContext | None = None
+    work: "asyncio.Task[None] | None" = None
+    stop: Stop | None = None
+    stop_at: float = 0.0
+    settled: bool = False
 
     def ask_to_stop(self, why: Stop, now: float) -> None:
         """Cancel the handler, once; the first reason stands."""
@@ -108,7 +100,7 @@ class Execution:
         self._middleware = middleware
         self._default_timeout_s = default_timeout_s
         self._rng = rng
-        self._pid = os.getpid()
+        self._forks = _forks
         self._chains: dict[str, tuple[Task[..., Any], CallNext]] = {}
         self._threads = Threads("jobqueue-handler")
 
@@ -143,24 +135,20 @@ class Execution:
         context = run.context = _context(run)
         enter(context)
         try:
-            value = await self._handle(run, context)
+            value = await run.chain(context)
         except BaseException as error:
             # SystemExit and KeyboardInterrupt raised by a handler are its failure, not the worker's end. So is a
             # cancellation that nobody here asked for: given back, a handler that cancels itself would run for ever.
             return self.stopped(run) if run.stop else self._failed(run, error)
+        finally:
+            if _forks != self._forks:
+                # A fork that came back: a second worker on the same sockets would garble both.
+                os._exit(1)
         if run.stop is Stop.TIMEOUT:
             return self.stopped(run)
         if run.envelope.result_ttl_ms:
             return Completed(_result_json(value))
         return COMPLETED
-
-    async def _handle(self, run: Run, context: JobContext) -> object:
-        try:
-            return await run.chain(context)
-        finally:
-            if os.getpid() != self._pid:
-                # A fork that came back: a second worker on the same sockets would garble both.
-                os._exit(1)
 
     def stopped(self, run: Run) -> Outcome:
         """The outcome of an attempt that was asked to stop."""
@@ -189,27 +177,24 @@ class Execution:
 def _context(run: Run) -> JobContext:
     delivery, envelope = run.delivery, run.envelope
     return JobContext(
-        _job_maker(delivery),
-        job_id=delivery.job_id,
-        type=envelope.type,
-        queue=delivery.queue,
-        attempt=delivery.attempt,
-        deadline_ms=run.started_ms + int(run.timeout_s * 1000),
-        payload_json=bytes(envelope.payload),
+        partial(_job, delivery),
+        delivery.job_id,
+        envelope.type,
+        delivery.queue,
+        delivery.attempt,
+        run.started_ms + int(run.timeout_s * 1000),
+        bytes(envelope.payload),
     )
 
 
-def _job_maker(delivery: Delivery) -> Callable[[], Job]:
-    def make() -> Job:
-        return Job.from_wire(
-            delivery.body,
-            id=delivery.job_id,
-            queue=delivery.queue,
-            priority=PRIORITIES[delivery.rank],
-            unique_key=delivery.unique_key,
-        )
-
-    return make
+def _job(delivery: Delivery) -> Job:
+    return Job.from_wire(
+        delivery.body,
+        id=delivery.job_id,
+        queue=delivery.queue,
+        priority=PRIORITIES[delivery.rank],
+        unique_key=delivery.unique_key,
+    )
 
 
 def _result_json(value: object) -> bytes:

@@ -19,7 +19,7 @@ from jobqueue.broker.base import Beat, Consumer, Delivery, Settlement
 from jobqueue.clock import Clock
 from jobqueue.errors import BrokerError, BrokerUnavailable, LeaseLost
 from jobqueue.middleware.metrics import Metrics
-from jobqueue.outcome import RELEASED, Completed, Crashed, Dead, Failure, Outcome, Retrying, Snoozed
+from jobqueue.outcome import COMPLETED, RELEASED, Completed, Crashed, Dead, Failure, Outcome, Retrying, Snoozed
 from jobqueue.worker.buffer import Buffer
 from jobqueue.worker.execution import Execution, Run, Stop
 from jobqueue.worker.lease import LeaseKeeper
@@ -62,20 +62,21 @@ class Incarnation:
         *,
         clock: Clock,
         metrics: Metrics,
-        observe: Callable[[Settlement], None] | None,
+        observe: Callable[[Sequence[Settlement]], None] | None,
         burst: bool,
     ) -> None:
         self.consumer = consumer
         self._execution = execution
         self._limits = limits
-        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._loop = asyncio.get_running_loop()
         self._metrics = metrics
         self._observe = observe
         self._burst = burst
         self._settler = Settler(consumer, self._settled)
         self._buffer = Buffer(consumer.queues, max_crashes=limits.max_crashes)
         self._kept_waiting = False
-        self._held: set[tuple[str, int, bytes]] = set()
+        self._held: set[Delivery] = set()
         self._runs: set[Run] = set()
         self._left_behind: set[asyncio.Task[None]] = set()
         self._free = limits.concurrency
@@ -170,8 +171,8 @@ class Incarnation:
             await self._run_alone()
             return
         ahead = self._read_ahead()
-        want = self._free + ahead - len(self._buffer)
-        if want < 1 or (self._free == 0 and len(self._buffer) * 2 >= ahead):
+        want = self._free + ahead - len(self._buffer.waiting)
+        if want < 1 or (self._free == 0 and len(self._buffer.waiting) * 2 >= ahead):
             self._room.clear()
             return
         self._settler.flush()
@@ -189,7 +190,7 @@ class Incarnation:
 
     def _read_ahead(self) -> int:
         """How many jobs will end within a few milliseconds, at the present rate."""
-        now = self._clock.monotonic()
+        now = self._monotonic()
         elapsed = now - self._rated_at
         if elapsed > _READ_AHEAD_S / 2:
             self._rate = (self._rate + self._finished_count / elapsed) / 2
@@ -199,23 +200,23 @@ class Incarnation:
     def _admit(self, deliveries: Sequence[Delivery], ahead: int) -> None:
         if not deliveries:
             return
-        self._held.update([delivery.receipt for delivery in deliveries])
+        self._held.update(deliveries)
         self._buffer.admit(deliveries)
         if self._paused:
             self._release(self._buffer.take_paused(self._paused))
         self._fill()
-        if len(self._buffer) > ahead:
+        if len(self._buffer.waiting) > ahead:
             # COUNT counts per stream: of lower ones came what cannot start soon, and would run before
             # what still waits in the higher ones.
             self._release(self._buffer.take_beyond(ahead))
 
     async def _unheard_of(self) -> list[Delivery]:
         # What is known before, too: it may be settled while the answer comes in, page by page.
-        known = frozenset(self._held)
+        known = {each.receipt for each in self._held}
         return [each for each in await self.consumer.adopt() if each.receipt not in known]
 
     async def _end_burst(self) -> None:
-        if self._runs or len(self._buffer) or self._buffer.suspects:
+        if self._runs or len(self._buffer.waiting) or self._buffer.suspects:
             # What runs may enqueue more, and wait for it: go on looking.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_BURST_LOOK_S):
@@ -247,14 +248,14 @@ class Incarnation:
     def _fill(self) -> None:
         """Give every free slot a job."""
         while self._free > 0 and not self._alone and not self._stopping.is_set():
-            delivery = self._buffer.next()
-            if delivery is None:
+            if not self._buffer.waiting:
                 break
-            self._start(delivery)
-        if not len(self._buffer):
+            self._start(self._buffer.waiting.popleft())
+        waiting = len(self._buffer.waiting)
+        if not waiting:
             self._settler.flush()
             self._room.set()
-        elif self._wanted_soon():
+        elif waiting * 2 < self._rate * _READ_AHEAD_S:
             self._room.set()
 
     def _start(self, delivery: Delivery) -> None:
@@ -262,15 +263,15 @@ class Incarnation:
         run = self._execution.prepare(delivery, now_ms)
         if isinstance(run, tuple):
             type_name, outcome = run
-            self._settle(delivery, outcome, type_name, now_ms, 0.0)
+            self._settler.add(Settlement(delivery, outcome, type_name, now_ms))
             return
         run.started_ms = now_ms
-        run.started = self._clock.monotonic()
+        run.started = self._monotonic()
         run.deadline = run.started + run.timeout_s
         self._free -= 1
         self._runs.add(run)
         self._quiet.clear()
-        run.work = asyncio.create_task(self._run(run))
+        run.work = self._loop.create_task(self._run(run))
 
     async def _run(self, run: Run) -> None:
         if self._lease.gone:
@@ -292,69 +293,38 @@ class Incarnation:
         self._finished_count += 1
         self._finished_total += 1
         if run.stop is not Stop.FENCED:
-            seconds = self._clock.monotonic() - run.started
-            self._settle(
-                run.delivery,
-                outcome,
-                run.envelope.type,
-                run.started_ms,
-                seconds * 1000,
-                run.envelope.result_ttl_ms,
+            ms = (self._monotonic() - run.started) * 1000
+            envelope = run.envelope
+            self._settler.add(
+                Settlement(run.delivery, outcome, envelope.type, run.started_ms, ms, envelope.result_ttl_ms)
             )
         self._fill()
         if not self._runs:
             self._quiet.set()
 
-    def _wanted_soon(self) -> bool:
-        return len(self._buffer) * 2 < self._rate * _READ_AHEAD_S
-
     # Settling
-
-    def _settle(
-        self,
-        delivery: Delivery,
-        outcome: Outcome,
-        type_name: str,
-        started_ms: int,
-        duration_ms: float,
-        result_ttl_ms: int | None = None,
-    ) -> None:
-        self._settler.add(
-            Settlement(
-                delivery=delivery,
-                outcome=outcome,
-                type=type_name,
-                started_ms=started_ms,
-                duration_ms=duration_ms,
-                result_ttl_ms=result_ttl_ms,
-            )
-        )
 
     def _release(self, deliveries: Iterable[Delivery]) -> None:
         """Give back what has not been started."""
         now_ms = self.consumer.now_ms()
         for delivery in deliveries:
-            self._settle(delivery, RELEASED, "", now_ms, 0.0)
+            self._settler.add(Settlement(delivery, RELEASED, "", now_ms))
         self._settler.flush()
 
     def _settled(self, batch: Sequence[Settlement]) -> None:
+        self._held.difference_update([settlement.delivery for settlement in batch])
+        sums: dict[tuple[str, str, type[Outcome]], tuple[int, float]] = {}
         for settlement in batch:
-            delivery, outcome = settlement.delivery, settlement.outcome
-            self._held.discard(delivery.receipt)
-            self._metrics.count(
-                delivery.queue, settlement.type, type(outcome).__name__.lower(), settlement.duration_ms / 1000
-            )
-            if not isinstance(outcome, Completed):
+            outcome = settlement.outcome
+            key = (settlement.delivery.queue, settlement.type, outcome.__class__)
+            n, ms = sums.get(key, (0, 0.0))
+            sums[key] = (n + 1, ms + settlement.duration_ms)
+            if outcome is not COMPLETED and not isinstance(outcome, Completed):
                 _log_outcome(settlement)
-            if self._observe is not None:
-                self._tell(settlement)
-
-    def _tell(self, settlement: Settlement) -> None:
-        try:
-            assert self._observe is not None
-            self._observe(settlement)
-        except Exception:
-            _log.exception("observer.failed", job_id=settlement.delivery.job_id)
+        for (queue, type_name, kind), (n, ms) in sums.items():
+            self._metrics.count(queue, type_name, kind.__name__.lower(), ms / 1000, n)
+        if self._observe is not None:
+            self._observe(batch)
 
     # Watching
 
@@ -363,7 +333,7 @@ class Incarnation:
         finished = self._finished_total
         while True:
             await asyncio.sleep(_WATCH_S)
-            now = self._clock.monotonic()
+            now = self._monotonic()
             if self._lease.overdue(now):
                 self._lose("the broker did not confirm it in time")
             grace = self._limits.cancel_grace.total_seconds()
@@ -377,7 +347,7 @@ class Incarnation:
 
     def _release_stuck(self, finished: int) -> None:
         """Give back what was read ahead and, at the pace of the last tick, will not start within the next."""
-        stuck = self._free == 0 and len(self._buffer) > finished
+        stuck = self._free == 0 and len(self._buffer.waiting) > finished
         if stuck and self._kept_waiting:
             self._rate = 0.0
             self._release(self._buffer.take_waiting())
@@ -406,7 +376,7 @@ class Incarnation:
         self._oriented.set()
         asked = {job_id for beat in beats for job_id in beat.cancel}
         if asked:
-            now = self._clock.monotonic()
+            now = self._monotonic()
             for run in self._runs:
                 if run.delivery.job_id in asked:
                     run.ask_to_stop(Stop.CANCEL, now)
@@ -470,7 +440,7 @@ class Incarnation:
             await _cancel([doing, hurried])
 
     async def _stop_runs(self, why: Stop, *, grace_s: float) -> None:
-        now = self._clock.monotonic()
+        now = self._monotonic()
         for run in list(self._runs):
             run.ask_to_stop(why, now)
         works = [run.work for run in self._runs if run.work is not None]

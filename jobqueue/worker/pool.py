@@ -25,7 +25,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 class Pool:
     """Runs the jobs of *queues*, served strictly in their order, at most `limits.concurrency` at once.
 
-    *observe* is called in the event loop with every confirmed settlement.
+    *observe* is called in the event loop with every batch of confirmed settlements.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Pool:
         default_timeout_s: float,
         middleware: Sequence[Middleware] = (),
         metrics: Metrics | None = None,
-        observe: Callable[[Settlement], None] | None = None,
+        observe: Callable[[Sequence[Settlement]], None] | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:

@@ -6,6 +6,7 @@ from time import time_ns
 
 import msgspec
 import pytest
+from msgspec.structs import asdict
 
 from jobqueue.broker.base import Broker, Enqueued, EnqueueResult, Submission
 from jobqueue.errors import InvalidJob, LeaseLost
@@ -406,7 +407,7 @@ async def test_release_and_snooze_count_no_attempt(broker: Broker, back: Outcome
     await promoted(broker, 1)
     after = await take_one(worker)
 
-    assert msgspec.structs.replace(after, entry_id=b"") == msgspec.structs.replace(before, entry_id=b"")
+    assert {**asdict(after), "entry_id": b""} == {**asdict(before), "entry_id": b""}
     assert after.entry_id != before.entry_id
 
 
@@ -651,7 +652,7 @@ async def test_adopt_returns_everything_not_settled(broker: Broker) -> None:
 
     mine = await worker.adopt()
 
-    assert sorted(mine, key=lambda each: each.receipt) == sorted(kept, key=lambda each: each.receipt)
+    assert {each.receipt: asdict(each) for each in mine} == {each.receipt: asdict(each) for each in kept}
     assert await other.adopt() == []
 
 
@@ -1061,7 +1062,7 @@ async def test_the_epoch_names_the_data(broker: Broker) -> None:
 
 def _still(stats: object) -> dict[str, object]:
     """Stats without what time alone changes."""
-    facts: dict[str, object] = msgspec.structs.asdict(stats)  # type: ignore[arg-type]
+    facts: dict[str, object] = asdict(stats)  # type: ignore[arg-type]
     return {name: value for name, value in facts.items() if name not in ("oldest_ready_ms", "next_due_ms", "workers")}
 
 

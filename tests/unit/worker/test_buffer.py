@@ -7,7 +7,8 @@ from tests.unit.worker.scene import delivery
 
 def drain(buffer: Buffer) -> list[str]:
     found = []
-    while (each := buffer.next()) is not None:
+    while buffer.waiting:
+        each = buffer.waiting.popleft()
         found.append(each.job_id)
     return found
 
@@ -24,9 +25,9 @@ def buffer() -> Buffer:
 def test_what_was_fetched_is_started_in_its_order(buffer: Buffer) -> None:
     buffer.admit([named("a", "first", 1), named("b", "first", 1), named("c", "first", 3)])
 
-    assert len(buffer) == 3
+    assert len(buffer.waiting) == 3
     assert drain(buffer) == ["a", "b", "c"]
-    assert buffer.next() is None
+    assert not buffer.waiting
 
 
 def test_a_later_fetch_of_higher_priority_is_started_first(buffer: Buffer) -> None:
@@ -55,7 +56,7 @@ def test_everything_is_given_back_with_the_suspects(buffer: Buffer) -> None:
     buffer.admit([named("a", "first", 0), named("suspect", "first", 0, crashes=2)])
 
     assert [each.job_id for each in buffer.take_all()] == ["a", "suspect"]
-    assert not len(buffer)
+    assert not buffer.waiting
     assert not buffer.suspects
 
 
