@@ -1,46 +1,51 @@
-"""Background jobs for asyncio on Redis Streams, with history and dead letters in Postgres."""
+"""Background jobs for asyncio on Redis Streams, with history and dead letters in Postgres.
 
-from importlib.metadata import version as _version
+A name's module is imported when the name is first asked for: a file of tasks loads no Redis client.
+"""
 
-from jobqueue.app import JobQueue, Worker
-from jobqueue.broker.base import Enqueued, EnqueueResult, QueueStats
-from jobqueue.broker.redis_streams import RedisStreamsBroker
-from jobqueue.config import Settings
-from jobqueue.context import JobContext, current_job
-from jobqueue.errors import (
-    Backpressure,
-    BrokerError,
-    BrokerUnavailable,
-    ConfigError,
-    DeadLetterNotFound,
-    Discard,
-    DuplicateTask,
-    EnqueueUncertain,
-    IdempotencyConflict,
-    InvalidJob,
-    JobQueueError,
-    JobSignal,
-    JobTimeout,
-    LeaseLost,
-    MissingExtra,
-    RegistryError,
-    RepositoryError,
-    RepositoryUnavailable,
-    RetryLater,
-    Snooze,
-    UnknownTask,
-)
-from jobqueue.job import Job, JobState, Priority
-from jobqueue.middleware import CallNext, Metrics, Middleware, log_attempts
-from jobqueue.record import DeadLetter, Execution
-from jobqueue.registry import Registry, Task
-from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
-from jobqueue.retry import RetryPolicy
-from jobqueue.scheduler.scheduler import Scheduler
-from jobqueue.status import JobHandle, JobStatus
-from jobqueue.worker.pool import Pool
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
-__version__ = _version("jobqueue-asyncio")
+if TYPE_CHECKING:
+    from jobqueue.app import JobQueue, Worker
+    from jobqueue.broker.base import Enqueued, EnqueueResult, QueueStats
+    from jobqueue.broker.redis_streams import RedisStreamsBroker
+    from jobqueue.config import Settings
+    from jobqueue.context import JobContext, current_job
+    from jobqueue.errors import (
+        Backpressure,
+        BrokerError,
+        BrokerUnavailable,
+        ConfigError,
+        DeadLetterNotFound,
+        Discard,
+        DuplicateTask,
+        EnqueueUncertain,
+        IdempotencyConflict,
+        InvalidJob,
+        JobQueueError,
+        JobSignal,
+        JobTimeout,
+        LeaseLost,
+        MissingExtra,
+        RegistryError,
+        RepositoryError,
+        RepositoryUnavailable,
+        RetryLater,
+        Snooze,
+        UnknownTask,
+    )
+    from jobqueue.job import Job, JobState, Priority
+    from jobqueue.middleware import CallNext, Metrics, Middleware, log_attempts
+    from jobqueue.record import DeadLetter, Execution
+    from jobqueue.registry import Registry, Task
+    from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
+    from jobqueue.retry import RetryPolicy
+    from jobqueue.scheduler.scheduler import Scheduler
+    from jobqueue.status import JobHandle, JobStatus
+    from jobqueue.worker.pool import Pool
+
+    __version__: str
 
 __all__ = [
     "Backpressure",
@@ -94,3 +99,70 @@ __all__ = [
     "current_job",
     "log_attempts",
 ]
+
+_HOMES = {
+    "Backpressure": "jobqueue.errors",
+    "BrokerError": "jobqueue.errors",
+    "BrokerUnavailable": "jobqueue.errors",
+    "CallNext": "jobqueue.middleware",
+    "ConfigError": "jobqueue.errors",
+    "DeadLetter": "jobqueue.record",
+    "DeadLetterNotFound": "jobqueue.errors",
+    "Discard": "jobqueue.errors",
+    "DuplicateTask": "jobqueue.errors",
+    "EnqueueResult": "jobqueue.broker.base",
+    "EnqueueUncertain": "jobqueue.errors",
+    "Enqueued": "jobqueue.broker.base",
+    "Execution": "jobqueue.record",
+    "IdempotencyConflict": "jobqueue.errors",
+    "InvalidJob": "jobqueue.errors",
+    "Job": "jobqueue.job",
+    "JobContext": "jobqueue.context",
+    "JobHandle": "jobqueue.status",
+    "JobQueue": "jobqueue.app",
+    "JobQueueError": "jobqueue.errors",
+    "JobSignal": "jobqueue.errors",
+    "JobState": "jobqueue.job",
+    "JobStatus": "jobqueue.status",
+    "JobTimeout": "jobqueue.errors",
+    "LeaseLost": "jobqueue.errors",
+    "LetterFilter": "jobqueue.repository.base",
+    "LetterState": "jobqueue.repository.base",
+    "Metrics": "jobqueue.middleware",
+    "Middleware": "jobqueue.middleware",
+    "MissingExtra": "jobqueue.errors",
+    "Pool": "jobqueue.worker.pool",
+    "Priority": "jobqueue.job",
+    "QueueStats": "jobqueue.broker.base",
+    "RedisStreamsBroker": "jobqueue.broker.redis_streams",
+    "Registry": "jobqueue.registry",
+    "RegistryError": "jobqueue.errors",
+    "RepositoryError": "jobqueue.errors",
+    "RepositoryUnavailable": "jobqueue.errors",
+    "RetryLater": "jobqueue.errors",
+    "RetryPolicy": "jobqueue.retry",
+    "Scheduler": "jobqueue.scheduler.scheduler",
+    "Settings": "jobqueue.config",
+    "Snooze": "jobqueue.errors",
+    "StoredLetter": "jobqueue.repository.base",
+    "Task": "jobqueue.registry",
+    "UnknownTask": "jobqueue.errors",
+    "Worker": "jobqueue.app",
+    "current_job": "jobqueue.context",
+    "log_attempts": "jobqueue.middleware",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        value: object = _import_module("importlib.metadata").version("jobqueue-asyncio")
+    elif name in _HOMES:
+        value = getattr(_import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -66,7 +66,7 @@ def test_an_armed_process_kills_itself_and_says_where() -> None:
 
 
 def test_a_process_with_a_wrong_variable_does_not_start() -> None:
-    ended = python("import jobqueue", "nowhere")
+    ended = python("from jobqueue import JobQueue", "nowhere")
 
     assert ended.returncode == 1
     assert "ConfigError: JOBQUEUE_CRASH_AT must name a crash point, got 'nowhere'" in ended.stderr
