@@ -1,6 +1,6 @@
 """Tasks by name: `@registry.task(...)`, the binding of arguments, and their validation.
 
-A handler's signature becomes a pydantic schema once, at registration. It validates arguments when a
+A handler's signature becomes a pydantic-core schema once, at registration. It validates arguments when a
 job is made, so that a bad payload is never queued, and again when it is run.
 """
 
@@ -14,18 +14,17 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, NotRequired, ParamSpec, Protocol, Required, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import msgspec
-from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
-from typing_extensions import TypedDict
+from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator, ValidationError
 
 from jobqueue.context import JobContext, current_job
 from jobqueue.errors import DuplicateTask, InvalidJob, RegistryError, UnknownTask
 from jobqueue.job import Job, Priority, check_payload
 from jobqueue.middleware.base import CallNext, Middleware, compose
 from jobqueue.retry import RetryFunction, RetryPolicy
+from jobqueue.schema import json_schema, schema
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,7 +114,7 @@ class Task(Generic[P, R]):
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the payload."""
-        return self._arguments.adapter.json_schema()
+        return self._arguments.json_schema()
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {_where(self.handler)})"
@@ -249,10 +248,14 @@ class _Arguments:
             self._signature = self._signature.replace(parameters=rest)
         kinds = {each.kind: each.name for each in self._signature.parameters.values()}
         self._extra = kinds.get(inspect.Parameter.VAR_KEYWORD)
-        self.adapter = _adapter(name, self._signature, hints)
+        self._hints = hints
+        core = schema(name, self._signature.parameters, hints)
         # What is asked of the whole cannot be said in the configuration of a TypedDict.
-        self._validator = SchemaValidator(self.adapter.core_schema, _HIDING)
-        self._serializer = SchemaSerializer(self.adapter.core_schema, _WRITING)
+        self._validator = SchemaValidator(core, _HIDING)
+        self._serializer = SchemaSerializer(core, _WRITING)
+
+    def json_schema(self) -> dict[str, Any]:
+        return json_schema(self._name, self._signature.parameters, self._hints)
 
     def by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments as a caller gives them, all by name."""
@@ -308,29 +311,6 @@ def _hints(name: str, handler: Callable[..., Any]) -> dict[str, Any]:
         raise RegistryError(
             f"task {name!r}: an annotation of {_where(handler)} cannot be resolved: {error}; "
             f"define or import the type at module level, not under TYPE_CHECKING"
-        ) from error
-
-
-def _adapter(name: str, signature: inspect.Signature, hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
-    fields: dict[str, Any] = {}
-    extra: typing.Literal["forbid", "allow"] = "forbid"
-    for parameter in signature.parameters.values():
-        annotation = hints.get(parameter.name, Any)
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            extra = "allow"
-        elif parameter.default is inspect.Parameter.empty:
-            fields[parameter.name] = Required[annotation]
-        else:
-            fields[parameter.name] = NotRequired[annotation]
-    make: Any = TypedDict
-    arguments = make(name, fields)
-    arguments.__pydantic_config__ = ConfigDict(extra=extra, val_json_bytes="base64")
-    try:
-        return TypeAdapter(arguments)
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise RegistryError(
-            f"task {name!r}: its arguments cannot be validated: {str(error).splitlines()[0]}; "
-            f"use JSON types, dates, decimals, UUIDs, enums, dataclasses or pydantic models"
         ) from error
 
 

@@ -16,9 +16,9 @@ FLOORS: list[list[str]] = [
     # ground, pure data and rules
     ["errors", "clock"],
     ["crash", "durability", "job", "retry", "loop"],
-    ["outcome", "record", "config", "context"],
+    ["outcome", "record", "config", "context", "adapter"],
     # ports
-    ["middleware", "broker.base", "repository.base", "status"],
+    ["middleware", "broker.base", "repository.base", "status", "schema"],
     ["registry"],
     # engine and adapters
     ["broker", "repository", "repository.postgres", "worker", "scheduler"],
