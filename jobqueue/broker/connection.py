@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -30,7 +29,6 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
-from redis.sentinel import MasterNotFoundError as BlockingMasterNotFoundError
 
 from jobqueue.broker.patience import Patience
 from jobqueue.broker.scripts import ALL, Value
@@ -269,7 +267,7 @@ def translate(error: Exception, where: str, *, sent: bool) -> BrokerError:
 
 
 def _in_short(error: Exception) -> str:
-    if isinstance(error, MasterNotFoundError | BlockingMasterNotFoundError):
+    if type(error).__name__ == "MasterNotFoundError":  # by name: its module loads all of redis-py
         # redis-py shows its objects for each Sentinel.
         reasons = sorted(set(re.findall(r"(?:network:|- )(\w+Error)", str(error))))
         return f"no Sentinel answers: {', '.join(reasons)}" if reasons else "the Sentinels know no primary of this name"

@@ -11,16 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import redis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool as BlockingPool
 from redis.connection import SSLConnection, parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry as BlockingRetry
-from redis.sentinel import Sentinel as BlockingSentinel
-from redis.sentinel import SentinelConnectionPool as BlockingSentinelPool
 
 from jobqueue.broker.address import Address, Node
 from jobqueue.broker.connection import BlockingLine, BlockingNodeLine, Line, NodeLine
@@ -93,11 +91,11 @@ class SentinelDialer(Dialer):
             secure = given.pop("connection_class", None) is SSLConnection
             self._options = {**given, **self._options, "ssl": secure}
             del self._options["host"], self._options["port"]
-            self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
+            self._sentinels = redis.asyncio.Sentinel(  # type: ignore[no-untyped-call]
                 address.nodes, sentinel_kwargs=self._sentinel_options(timeout_s) | {"retry": Retry(NoBackoff(), 0)}
             )
             # The weak references of its connections need the pool: it stays as long as the dialer.
-            self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            self._pool = redis.asyncio.SentinelConnectionPool(  # type: ignore[no-untyped-call]
                 address.service, self._sentinels, retry=Retry(NoBackoff(), 0), **self._options
             )
             self.line()
@@ -114,11 +112,11 @@ class SentinelDialer(Dialer):
     def blocking_line(self, timeout_s: float) -> BlockingNodeLine:
         timeout_s = min(timeout_s, self.timeout_s)
         options = {**self._options, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-        sentinels = BlockingSentinel(  # type: ignore[no-untyped-call]
+        sentinels = redis.Sentinel(  # type: ignore[no-untyped-call]
             self.address.nodes,
             sentinel_kwargs=self._sentinel_options(timeout_s) | {"retry": BlockingRetry(NoBackoff(), 0)},
         )
-        pool = BlockingSentinelPool(  # type: ignore[no-untyped-call]
+        pool = redis.SentinelConnectionPool(  # type: ignore[no-untyped-call]
             self.address.service, sentinels, retry=BlockingRetry(NoBackoff(), 0), **options
         )
         return _BlockingSentinelLine(pool, sentinels, self.where, is_stale=self._is_other)

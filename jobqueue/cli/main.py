@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from jobqueue.cli.deferred import defer
 from jobqueue.cli.exit import FAILED, INTERRUPTED, OK, USAGE
 from jobqueue.errors import BrokerUnavailable, JobQueueError
 
@@ -44,6 +45,7 @@ class Cli(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        defer("redis", "redis.asyncio")
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
         return command
 

