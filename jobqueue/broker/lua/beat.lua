@@ -10,19 +10,19 @@ local consumer = ARGV[1]
 local lease_ms = tonumber(ARGV[2])
 -- ARGV[3..]                            id, JSON of each job that published progress
 
-if not redis.call('ZSCORE', workers, consumer) then
-  return {0}
-end
 -- A key of a wrong type must fail here, before the first write.
-redis.call('HLEN', meta)
-redis.call('SCARD', cancel)
-redis.call('HLEN', progress)
-redis.call('HLEN', jobs)
+local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms', 'paused')
+local asked = redis.call('SRANDMEMBER', cancel, 1000)
+if #ARGV > 2 then
+  redis.call('HLEN', progress)
+  redis.call('HLEN', jobs)
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', workers, 'XX', now + lease_ms, consumer)
+-- XX CH changes nothing where there is no lease; nor does a second beat within a millisecond.
+local renewed = redis.call('ZADD', workers, 'XX', 'CH', now + lease_ms, consumer)
+if renewed == 0 and not redis.call('ZSCORE', workers, consumer) then return {0} end
 -- As in janitor.lua: the first to be heard after a gap grants the amnesty, or its beat would hide the gap.
-local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms')
 local last = math.max(tonumber(seen[1] or '0'), tonumber(seen[2] or '0'))
 if now - last > lease_ms / 2 then redis.call('HSET', meta, 'amnesty_ms', now + lease_ms) end
 redis.call('HSET', meta, 'beat_ms', now)
@@ -31,5 +31,4 @@ for i = 3, #ARGV, 2 do
     redis.call('HSET', progress, ARGV[i], ARGV[i + 1])
   end
 end
-local paused = redis.call('HEXISTS', meta, 'paused')
-return {1, paused, now, unpack(redis.call('SRANDMEMBER', cancel, 1000))}
+return {1, seen[3] and 1 or 0, now, unpack(asked)}

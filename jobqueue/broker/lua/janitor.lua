@@ -13,10 +13,10 @@ local lease_ms = tonumber(ARGV[1])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms')
+local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms', 'amnesty_ms', 'lease_ms')
 local last = math.max(tonumber(seen[1] or '0'), tonumber(seen[2] or '0'))
-redis.call('ZCARD', workers)
-local amnesty = tonumber(redis.call('HGET', meta, 'amnesty_ms') or '0')
+local amnesty = tonumber(seen[3] or '0')
+local leases = redis.call('ZRANGE', workers, 0, -1, 'WITHSCORES')
 redis.call('HSET', meta, 'janitor_ms', now)
 -- A clock that went back leaves both ahead of now; neither may hold recovery up for longer than a lease.
 if now - last > lease_ms / 2 or last > now or amnesty > now + lease_ms then
@@ -24,9 +24,11 @@ if now - last > lease_ms / 2 or last > now or amnesty > now + lease_ms then
   redis.call('HSET', meta, 'amnesty_ms', amnesty)
 end
 -- Nor may a lease: one that reaches further than a lease was granted before the clock went back.
-local longest = math.max(lease_ms, tonumber(redis.call('HGET', meta, 'lease_ms') or '0'))
-for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now + longest, '+inf', 'LIMIT', 0, 1000)) do
-  redis.call('ZADD', workers, 'XX', now + longest, consumer)
+local longest = math.max(lease_ms, tonumber(seen[4] or '0'))
+local deadlines = {}
+for n = 1, #leases, 2 do
+  deadlines[leases[n]] = tonumber(leases[n + 1])
+  if deadlines[leases[n]] > now + longest then redis.call('ZADD', workers, 'XX', now + longest, leases[n]) end
 end
 if amnesty > now then return {0, amnesty - now} end
 
@@ -34,8 +36,7 @@ local found, answer = {}, {1}
 local function judge(consumer)
   if found[consumer] then return end
   found[consumer] = true
-  local deadline = redis.call('ZSCORE', workers, consumer)
-  if not deadline or tonumber(deadline) < now then answer[#answer + 1] = consumer end
+  if (deadlines[consumer] or 0) < now then answer[#answer + 1] = consumer end
 end
 for _, stream in ipairs({critical, high, medium, low}) do
   local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, 'workers')
@@ -43,7 +44,5 @@ for _, stream in ipairs({critical, high, medium, low}) do
     for _, consumer in ipairs(consumers) do judge(consumer[2]) end
   end
 end
-for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', '(' .. now, 'LIMIT', 0, 1000)) do
-  judge(consumer)
-end
+for n = 1, #leases, 2 do judge(leases[n]) end
 return answer

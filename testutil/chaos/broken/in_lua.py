@@ -22,7 +22,6 @@ def change(script: Script, was: str, becomes: str) -> None:
 
 def no_fence() -> None:
     """A worker whose jobs were given away goes on, and what it settles is accepted."""
-    change(scripts.BEAT, "if not redis.call('ZSCORE', workers, consumer) then\n  return {0}\nend\n", "")
     change(scripts.BEAT, "redis.call('ZADD', workers, 'XX', ", "redis.call('ZADD', workers, ")
     change(scripts.SETTLE, "if fence == 'alive' and not deadline then return {0} end\n", "")
     # Without the lease, what is pending and what the index says would still tell the stale from the present.
