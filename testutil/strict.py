@@ -29,6 +29,7 @@ KEY_POSITION: Final = {
     **dict.fromkeys(["HINCRBY", "SADD", "SREM", "SCARD", "SISMEMBER", "SRANDMEMBER"], 1),
     **dict.fromkeys(["ZADD", "ZREM", "ZCARD", "ZSCORE", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE"], 1),
     **dict.fromkeys(["XADD", "XDEL", "XLEN", "XRANGE", "XACK", "XPENDING"], 1),
+    **dict.fromkeys(["LLEN", "RPUSH"], 1),
     **dict.fromkeys(["XGROUP", "XINFO"], 2),
 }
 """Where each command that scripts may use has its one key, counted from 1; 0: it has none.

@@ -4,7 +4,7 @@
 worker. Every adapter passes the contract suite in `tests/contract/`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -290,6 +290,11 @@ class Broker(Protocol):
 
     async def promote(self, queue: str) -> timedelta | None:
         """Make due jobs ready. Returns the time until the next one is due (0: there are more now), or None."""
+        ...
+
+    async def listen(self, queues: Sequence[str], heard: Callable[[str], None], *, wait: timedelta) -> None:
+        """For *wait*, call *heard* with each of *queues* on which a job was delayed that is due before the others
+        there, and within seconds. One listener hears of each."""
         ...
 
     async def reap(self, queue: str) -> int:

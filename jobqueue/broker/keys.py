@@ -24,6 +24,7 @@ class QueueKeys:
     meta: str  # HASH    flags and counters
     cancel: str  # SET     ids asked to stop while running
     unique: str  # HASH    unique key -> owning id
+    bell: str  # LIST    one element at most: a job was delayed that is due first, and soon
     progress: str  # HASH    id -> JSON that a running handler published
     tag: str
 
@@ -41,6 +42,7 @@ class QueueKeys:
             meta=f"{tag}:meta",
             cancel=f"{tag}:cancel",
             unique=f"{tag}:unique",
+            bell=f"{tag}:bell",
             progress=f"{tag}:progress",
             tag=tag,
         )

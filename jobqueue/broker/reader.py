@@ -15,7 +15,7 @@ from jobqueue.broker.connection import Line
 from jobqueue.broker.keys import GROUP, QueueKeys
 from jobqueue.broker.scripts import Value
 
-_READ_GRACE_S = 3.0
+READ_GRACE_S = 3.0
 _MANY = 16
 
 
@@ -96,7 +96,7 @@ class Reader:
         if block_ms is not None:
             command += ["BLOCK", block_ms]
         command += ["STREAMS", *streams, *[">"] * len(streams)]
-        timeout_s = None if block_ms is None else block_ms / 1000 + _READ_GRACE_S
+        timeout_s = None if block_ms is None else block_ms / 1000 + READ_GRACE_S
         return await self._exchange(command, want, streams, timeout_s)
 
     async def _read_in_order(self, want: int, streams: list[str]) -> list[Delivery]:

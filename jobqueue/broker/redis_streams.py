@@ -4,8 +4,9 @@ import asyncio
 import os
 import re
 import socket
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ from jobqueue.broker.consumer import RedisConsumer
 from jobqueue.broker.dial import dial
 from jobqueue.broker.journal import RedisJournal
 from jobqueue.broker.keys import GROUP, QueueKeys, queue_names
+from jobqueue.broker.reader import READ_GRACE_S
 from jobqueue.broker.reap import Reaper
 from jobqueue.broker.server import ServerFacts, ask_server
 from jobqueue.broker.submit import Submitter, declare, enlist
@@ -73,6 +75,7 @@ class RedisStreamsBroker:
         self._operating = self._dialer.line()
         # Recovery waits for no operator and no shipper.
         self._caring = self._dialer.line()
+        self._listening: dict[str, Line] = {}
         self._waiting_lines: list[Line] = []
         self._unlisted: set[str] = set()
         self._submitters: dict[tuple[str, Durability], Submitter] = {}
@@ -172,6 +175,25 @@ class RedisStreamsBroker:
             _log.error("delayed.orphans_dropped", queue=queue, members=orphans)
         return None if wait_ms < 0 else timedelta(milliseconds=int(wait_ms))
 
+    async def listen(self, queues: Sequence[str], heard: Callable[[str], None], *, wait: timedelta) -> None:
+        shares = [[queue] for queue in queues] if self._dialer.one_slot_reads else [list(queues)]
+        until_s = time.monotonic() + wait.total_seconds()
+        try:
+            async with asyncio.TaskGroup() as listening:
+                for share in shares:
+                    listening.create_task(self._listen(share, heard, until_s))
+        except* BrokerError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _listen(self, queues: Sequence[str], heard: Callable[[str], None], until_s: float) -> None:
+        line = self._listening.setdefault(queues[0] if self._dialer.one_slot_reads else "", self._dialer.line())
+        bells = {self.keys(queue).bell.encode(): queue for queue in queues}
+        while (left_s := until_s - time.monotonic()) > 0:
+            # Of 0 s, BLPOP would wait for ever.
+            rung = await line.call(["BLPOP", *bells, max(left_s, 0.01)], timeout_s=left_s + READ_GRACE_S)
+            if rung is not None:
+                heard(bells[rung[0]])
+
     async def reap(self, queue: str) -> int:
         if queue in self._unlisted and await enlist(self._caring, self.namespace, [queue]):
             self._unlisted.discard(queue)
@@ -239,8 +261,8 @@ class RedisStreamsBroker:
         commands: list[Sequence[scripts.Value]] = [["TIME"], ["ZRANGE", keys.workers, 0, -1, "WITHSCORES"]]
         for stream in keys.streams:
             commands.append(["XINFO", "CONSUMERS", stream, GROUP])
-        time, leases, *consumers = await self._operating.exchange(commands)
-        now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
+        server_time, leases, *consumers = await self._operating.exchange(commands)
+        now_ms = int(server_time[0]) * 1000 + int(server_time[1]) // 1000
         deadlines = dict(zip(leases[::2], leases[1::2], strict=True))
         running: dict[bytes, int] = dict.fromkeys(deadlines, 0)
         for of_stream in consumers:
@@ -289,7 +311,8 @@ class RedisStreamsBroker:
 
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
-        for line in (self._producing, self._operating, self._caring, *self._waiting_lines):
+        lines = (self._producing, self._operating, self._caring, *self._listening.values(), *self._waiting_lines)
+        for line in lines:
             await line.close()
         await self._dialer.close()
 

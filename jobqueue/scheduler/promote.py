@@ -5,8 +5,8 @@ from datetime import timedelta
 from jobqueue import crash
 from jobqueue.broker.base import Broker
 
-LONGEST_PAUSE = timedelta(seconds=1)
-"""A job that another process delays by less than this may be late by as much."""
+LONGEST_PAUSE = timedelta(seconds=5)
+"""For jobs whose promoter died or stalled; other jobs that are due before the next look ring: `Broker.listen`."""
 _MOST_ROUNDS = 50
 
 

@@ -18,6 +18,7 @@ from jobqueue.scheduler.ship import ship_queue
 _log = structlog.get_logger("jobqueue.scheduler")
 
 _LOOK_FOR_QUEUES = timedelta(seconds=2)
+_LISTEN = timedelta(seconds=20)
 _SHIP = timedelta(seconds=1)
 _RETIRE = timedelta(hours=1)
 _REAP_JITTER = 0.2
@@ -59,6 +60,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Care until cancelled."""
+        self._due_soon.clear()
         async with asyncio.TaskGroup() as loops:
             if self.shipping is not None:
                 loops.create_task(self._loop("retire", self._retire, _RETIRE))
@@ -67,12 +69,10 @@ class Scheduler:
                 for queue in self.queues:
                     self._care_for(queue, loops)
                 return
-            known: set[str] = set()
 
             async def look_for_queues() -> None:
                 for queue in await self.broker.queues():
-                    if queue not in known:
-                        known.add(queue)
+                    if queue not in self._due_soon:
                         self._care_for(queue, loops)
 
             await self._loop("queues", look_for_queues, _LOOK_FOR_QUEUES)
@@ -88,6 +88,8 @@ class Scheduler:
             assert self.shipping is not None
             await ship_queue(self.broker.journal, self.shipping.archive, queue)
 
+        if not self._due_soon:
+            loops.create_task(self._loop("listen", self._listen, _LISTEN / 2, longest_backoff=_NONE))
         wake = self._due_soon[queue] = asyncio.Event()
         loops.create_task(self._loop(f"promote:{queue}", promote, LONGEST_PAUSE, wake=wake, longest_backoff=_NONE))
         loops.create_task(
@@ -117,6 +119,10 @@ class Scheduler:
             wake=wake,
             longest_backoff_s=longest_backoff.total_seconds(),
         )
+
+    async def _listen(self) -> timedelta:
+        await self.broker.listen(list(self._due_soon), self.promote_soon, wait=_LISTEN)
+        return _NONE
 
     async def _retire(self) -> None:
         assert self.shipping is not None

@@ -28,7 +28,7 @@ async def test_f24_connections_that_fall_silent_are_given_up(
     scene: Scene, registry: Registry, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker gives up connections that say nothing any more and dials again: every job runs once."""
-    monkeypatch.setattr(reader, "_READ_GRACE_S", 0.3)
+    monkeypatch.setattr(reader, "READ_GRACE_S", 0.3)
     ran: Counter[int] = Counter()
 
     @registry.task("t")

@@ -11,8 +11,9 @@ local jobs        = KEYS[5]          -- HASH  id -> <rank><entry id> | d<rank><h
 local delayed     = KEYS[6]          -- ZSET  id -> due, ms
 local meta        = KEYS[7]          -- HASH  queue flags and counters
 local unique      = KEYS[8]          -- HASH  unique key -> owning id
-local producer    = KEYS[9]          -- STRING, TTL  "<last batch number> <its answer>"
--- KEYS[10..]                           STRING, TTL  idempotency key -> "<id> <digest>"
+local bell        = KEYS[9]          -- LIST  one element: who hears it looks at the delayed jobs
+local producer    = KEYS[10]         -- STRING, TTL  "<last batch number> <its answer>"
+-- KEYS[11..]                           STRING, TTL  idempotency key -> "<id> <digest>"
 local number      = tonumber(ARGV[1])  -- of this batch, growing
 local remember_ms = ARGV[2]          -- how long the answer is kept
 -- ARGV[3..]                            id, spec, body of each job. spec: "<rank>" for a plain job, else
@@ -70,7 +71,7 @@ for n = 1, count do
       string.match(spec, '^(%d) (%S+) (%d+) (%d+) (%d+) (%S+) (%d+) (%S*)$')
     plan = {rank = rank, due = due, ttl = tonumber(ttl), key_ttl = key_ttl, digest = digest,
             generation = tonumber(generation), unique = lock}
-    if ordinal ~= '0' then plan.key = KEYS[9 + ordinal] end
+    if ordinal ~= '0' then plan.key = KEYS[10 + ordinal] end
     other = occupant(id, plan)
   end
   if not other and (alive[n] or seen[id]) then other = 'exists ' .. id end
@@ -88,7 +89,7 @@ for n = 1, count do
 end
 
 local now = nil
-local index, fresh, requeued = {}, 0, 0
+local index, fresh, requeued, soonest = {}, 0, 0, nil
 
 local function keep(id, place)
   index[#index + 1] = id
@@ -111,6 +112,7 @@ local function put(id, body, plan)
   end
   if due > now then
     redis.call('ZADD', delayed, due, id)
+    if not soonest or due < soonest then soonest = due end
     keep(id, 'd' .. plan.rank .. header .. '\n' .. body)
   elseif header == '' then
     keep(id, plan.rank .. redis.call('XADD', streams[plan.rank + 1], '*', 'i', id, 'b', body))
@@ -140,6 +142,11 @@ end
 if fresh > 0 then
   redis.call('HSET', jobs, unpack(index))
   redis.call('HINCRBY', meta, 'enqueued', fresh)
+end
+-- Promoters know of the first due job when they look, each 5 s: one is woken for another that is due before that.
+if soonest and soonest - now < 10000 and tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) == soonest
+  and redis.pcall('LLEN', bell) == 0 then
+  redis.call('RPUSH', bell, 1)
 end
 if requeued > 0 then redis.call('HINCRBY', meta, 'requeued', requeued) end
 local answer = table.concat(answers, '\n')

@@ -1,7 +1,8 @@
 """The front of the memory: producers, scheduler and operators."""
 
+import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -18,6 +19,7 @@ from jobqueue.testing.memory.store import MemoryQueue, Store
 from jobqueue.testing.memory.submit import submit
 
 _BLOCK = timedelta(seconds=2)
+_LOOK = timedelta(seconds=1)
 
 
 class MemoryBroker:
@@ -48,6 +50,12 @@ class MemoryBroker:
         return MemoryConsumer(self.store, name, queues)
 
     # scheduler
+
+    async def listen(self, queues: Sequence[str], heard: Callable[[str], None], *, wait: timedelta) -> None:
+        # Its clock may be moved by hand: everything is looked at each second.
+        await asyncio.sleep(min(wait, _LOOK).total_seconds())
+        for queue in queues:
+            heard(queue)
 
     async def promote(self, queue: str) -> timedelta | None:
         of, now = self.store.queue(queue), self.store.clock.now_ms()

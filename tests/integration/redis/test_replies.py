@@ -175,7 +175,7 @@ async def test_f22_jobs_of_a_lost_fetch_are_adopted(
     """The worker asks for what is pending under its name, and gets it."""
     from jobqueue.broker import reader
 
-    monkeypatch.setattr(reader, "_READ_GRACE_S", 0.2)
+    monkeypatch.setattr(reader, "READ_GRACE_S", 0.2)
     broker, direct = make_broker(proxy.url, timeout=timedelta(milliseconds=300)), make_broker()
     worker = await broker.join([Q])
     await enqueue(direct, job(0), job(1), job(2))

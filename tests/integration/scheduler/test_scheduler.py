@@ -37,6 +37,25 @@ async def _depth(scene: Scene, wanted: int) -> bool:
     return stats.depth == wanted
 
 
+async def test_a_job_delayed_by_another_process_is_ready_when_it_is_due(
+    bare: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promoter looked when there was nothing, and would look again in a minute."""
+    from jobqueue.scheduler import promote
+
+    monkeypatch.setattr(promote, "LONGEST_PAUSE", timedelta(minutes=1))
+    queue, producer = bare.queue(), bare.queue()
+    await producer.enqueue(Job("t", {}, queue="new"))
+    async with scheduling(queue):
+        await asyncio.sleep(0.5)
+        await producer.enqueue(Job("t", {}, queue="new"), delay=timedelta(milliseconds=400))
+        await producer.enqueue(Job("t", {}, queue="new"), delay=timedelta(milliseconds=200))
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: _depth(bare, 3))
+
+    assert asyncio.get_running_loop().time() - began < 2
+
+
 async def test_f44_many_delayed_jobs_are_ready_once_each_with_several_promoters(bare: Scene) -> None:
     """1 500 jobs due at one instant and two promoters: each is ready once."""
     queue, other = bare.queue(), bare.queue()
