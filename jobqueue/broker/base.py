@@ -151,6 +151,10 @@ class Consumer(Protocol):
         """Everything delivered to this consumer and not settled: also what was taken without our hearing of it."""
         ...
 
+    async def paused(self, queues: Collection[str]) -> frozenset[str]:
+        """Those of *queues* that are paused now."""
+        ...
+
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Carry out the outcomes, all or nothing per queue. Safe to repeat: what is settled stays settled.
 
@@ -250,6 +254,10 @@ class JournalPage(msgspec.Struct, kw_only=True):
 
 class Journal(Protocol):
     """What waits in the broker for Postgres. Two streams a queue: `journal` and `dead`."""
+
+    async def waiting(self, queue: str) -> bool:
+        """Whether there is anything in either stream: one look, where there mostly is not."""
+        ...
 
     async def epoch(self, queue: str) -> str | None:
         """The identity of this broker's data for *queue*: a flushed broker has a new one. None: nothing yet."""

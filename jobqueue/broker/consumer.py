@@ -17,7 +17,9 @@ from jobqueue.broker.reader import Reader
 from jobqueue.broker.submit import declare
 from jobqueue.errors import LeaseLost
 
-BLOCK_MS = 2_000
+BLOCK_MS = 5_000
+_PAUSED_BLOCK_MS = 2_000
+_QUIET_S = 0.05
 _WAKE_LIMIT_S = 0.5
 _PAUSE_AFTER_NOGROUP_S = 0.1
 
@@ -66,27 +68,36 @@ class RedisConsumer:
         self._writer = dialer.line()
         mine = list(self._keys.items())
         shares = [[each] for each in mine] if dialer.one_slot_reads else [mine]
+        self._quiet_until = 0.0
         self._readers = [Reader(dialer.line(), name, share, self._recover) for share in shares]
 
     async def fetch(self, want: int, *, skip: Collection[str] = (), wait: bool = True) -> list[Delivery]:
         readers = [reader for reader in self._readers if reader.open(skip)]
+        # A queue that is resumed meanwhile would not be read before the next call.
+        block_ms = min(BLOCK_MS, _PAUSED_BLOCK_MS) if skip else BLOCK_MS
         if not readers:
-            await asyncio.sleep(BLOCK_MS / 1000 if wait else 0)
+            await asyncio.sleep(block_ms / 1000 if wait else 0)
             return []
         taken: list[Delivery] = []
-        for reader in readers:
-            if len(taken) < want:
-                taken += await reader.take(want - len(taken), skip)
+        if not wait or time.monotonic() > self._quiet_until:
+            for reader in readers:
+                if len(taken) < want:
+                    taken += await reader.take(want - len(taken), skip)
         if taken or not wait:
             return taken
         if len(readers) == 1:
-            return await readers[0].block(skip, BLOCK_MS)
-        return await self._block_on_all(readers, skip)
+            taken = await readers[0].block(skip, block_ms)
+        else:
+            taken = await self._block_on_all(readers, skip, block_ms)
+        # What comes first after a read that found nothing comes to the next one: no look in the order of the streams
+        # between the two.
+        self._quiet_until = 0.0 if taken else time.monotonic() + _QUIET_S
+        return taken
 
-    async def _block_on_all(self, readers: Sequence[Reader], skip: Collection[str]) -> list[Delivery]:
+    async def _block_on_all(self, readers: Sequence[Reader], skip: Collection[str], block_ms: int) -> list[Delivery]:
         """A blocked read per queue; when one of them has something, the others are woken."""
         ids = [await reader.client_id() for reader in readers]
-        reads = [asyncio.create_task(reader.block(skip, BLOCK_MS)) for reader in readers]
+        reads = [asyncio.create_task(reader.block(skip, block_ms)) for reader in readers]
         try:
             await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
             blocked = [n for n, read in enumerate(reads) if not read.done()]
@@ -116,6 +127,13 @@ class RedisConsumer:
 
     async def adopt(self) -> list[Delivery]:
         return [delivery for reader in self._readers for delivery in await reader.adopt()]
+
+    async def paused(self, queues: Collection[str]) -> frozenset[str]:
+        replies = await self._writer.exchange([["HEXISTS", self._keys[queue].meta, "paused"] for queue in queues])
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise refused(reply) from reply
+        return frozenset(queue for queue, paused in zip(queues, replies, strict=True) if paused)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         commands = [

@@ -22,6 +22,12 @@ class RedisJournal:
         self._mark = MAY_RETURN if queues_move else ""
         self._keys = keys
 
+    async def waiting(self, queue: str) -> bool:
+        keys = self._keys(queue)
+        lengths = await self._line.exchange([["XLEN", keys.dead], ["XLEN", keys.journal]])
+        # A refusal is for the read to tell.
+        return any(length != 0 for length in lengths)
+
     async def epoch(self, queue: str) -> str | None:
         value: bytes | None = await self._line.call(["HGET", self._keys(queue).meta, "epoch"])
         return value.decode() if value is not None else None

@@ -56,7 +56,9 @@ class Reader:
 
     async def block(self, skip: Collection[str], block_ms: int) -> list[Delivery]:
         """Wait for a job, at most *block_ms*. Of each stream that fills at the same instant: one is enough."""
-        return await self._read(1, self._open_streams(skip), block_ms=block_ms)
+        taken = await self._read(1, self._open_streams(skip), block_ms=block_ms)
+        self._hot = 0  # one job tells nothing of where there are more
+        return taken
 
     async def client_id(self) -> int:
         """The server's name for this reader's connection."""

@@ -26,7 +26,7 @@ async def ship_queue(journal: Journal, archive: Archive, queue: str) -> int:
         RepositoryUnavailable: Postgres is away; everything stays where it is.
         BrokerUnavailable: Redis is away.
     """
-    epoch = await journal.epoch(queue)
+    epoch = await journal.epoch(queue) if await journal.waiting(queue) else None
     if epoch is None:
         return 0
     return sum([await ship_stream(journal, archive, queue, kind, epoch) for kind in _KINDS])

@@ -88,16 +88,19 @@ class Incarnation:
         self._room.set()
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._active = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._paused: frozenset[str] = frozenset()
+        self._asked_at: dict[str, float] = {}
         self._oriented = asyncio.Event()
         self._lease = LeaseKeeper(
             consumer.heartbeat(),
             lease_s=limits.lease.total_seconds(),
             max_block_s=limits.max_block.total_seconds(),
             clock=clock,
+            awake=self._awake,
             progress=self._progress,
             heard=self._heard,
             lost=self._lose,
@@ -148,7 +151,9 @@ class Incarnation:
         while not self._stopping.is_set():
             try:
                 if unsure:
-                    self._admit(await self._unheard_of(), 0)
+                    found = await self._unheard_of()
+                    await self._hear_of_pauses(found)
+                    self._admit(found, 0)
                     unsure = False
                 await self._fetch_once()
                 pause = _PAUSE_AFTER_ERROR_S
@@ -180,6 +185,7 @@ class Incarnation:
         taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free and not self._burst)
         if taken:
             crash.point("after_fetch")
+            await self._hear_of_pauses(taken)
             self._admit(taken, ahead)
             return
         if slot_free and self._burst:
@@ -187,6 +193,16 @@ class Incarnation:
         elif self._free == 0:
             # Nothing to read ahead: the next slot that falls free asks again.
             self._room.clear()
+
+    async def _hear_of_pauses(self, taken: Sequence[Delivery]) -> None:
+        """No job is started on news older than a beat of a worker at work: one that sleeps beats less often."""
+        if not self._lease.is_old():
+            return
+        now = self._monotonic()
+        old = {each.queue for each in taken if self._lease.is_old(self._asked_at.get(each.queue))}
+        if old:
+            self._paused = self._paused - old | await self.consumer.paused(old)
+            self._asked_at.update(dict.fromkeys(old, now))
 
     def _read_ahead(self) -> int:
         """How many jobs will end within a few milliseconds, at the present rate."""
@@ -269,8 +285,10 @@ class Incarnation:
         run.started = self._monotonic()
         run.deadline = run.started + run.timeout_s
         self._free -= 1
+        if not self._runs:
+            self._quiet.clear()
+            self._active.set()
         self._runs.add(run)
-        self._quiet.clear()
         run.work = self._loop.create_task(self._run(run))
 
     async def _run(self, run: Run) -> None:
@@ -332,6 +350,9 @@ class Incarnation:
         """Deadlines, handlers that ignore their cancellation, and jobs that wait too long for a slot."""
         finished = self._finished_total
         while True:
+            if not self._runs:
+                self._active.clear()
+                await self._active.wait()
             await asyncio.sleep(_WATCH_S)
             now = self._monotonic()
             if self._lease.overdue(now):
@@ -384,6 +405,10 @@ class Incarnation:
     def _lose(self, reason: str) -> None:
         if not self._lost.done():
             self._lost.set_result(reason)
+
+    def _awake(self) -> bool:
+        """Whether something could be cancelled, or a pause may end. Called from the lease's thread."""
+        return bool(self._runs or self._paused)
 
     def _progress(self) -> dict[str, dict[str, bytes]]:
         """What handlers have published since the last beat. Called from the lease's thread."""

@@ -2,9 +2,12 @@
 
 A handler that blocks the event loop does not lose the lease: the thread beats on. It stops when the
 loop has not turned for `max_block`, so that a dead loop is not held for ever.
+
+While nothing runs it beats less often: the lease must hold, but there is nobody to stop.
 """
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Mapping
 
@@ -17,6 +20,9 @@ from jobqueue.errors import BrokerError
 _log = structlog.get_logger("jobqueue.worker")
 
 _BEATS_PER_LEASE = 7.5
+# Asleep, it beats after every second pause, 4 s of 15: a job that starts then must still outlive beats that fail, and
+# a gap of half a lease would look like an outage.
+_ASLEEP = 1.5
 _MARGIN = 0.1
 
 Progress = Mapping[str, Mapping[str, bytes]]
@@ -25,9 +31,10 @@ Progress = Mapping[str, Mapping[str, bytes]]
 class LeaseKeeper:
     """Beats until it is stopped, fenced, or unconfirmed for a lease.
 
-    *heard* is called in the event loop with every answer; *lost* once, with the reason, when the lease
-    is gone. The deadline counts from when a confirmed beat was sent, on the monotonic clock; it is judged
-    only after a beat has failed, so that a process that was stopped for a while asks before it gives up.
+    *awake* is asked in the thread: whether it matters to hear soon what is asked of the worker. *heard* is
+    called in the event loop with every answer; *lost* once, with the reason, when the lease is gone. The
+    deadline counts from when a confirmed beat was sent, on the monotonic clock; it is judged only after a
+    beat has failed, so that a process that was stopped for a while asks before it gives up.
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class LeaseKeeper:
         lease_s: float,
         max_block_s: float,
         clock: Clock,
+        awake: Callable[[], bool],
         progress: Callable[[], Progress],
         heard: Callable[[list[Beat]], None],
         lost: Callable[[str], None],
@@ -46,12 +54,14 @@ class LeaseKeeper:
         self._pause_s = min(2.0, lease_s / _BEATS_PER_LEASE)
         self._max_block_s = max_block_s
         self._clock = clock
+        self._awake = awake
         self._progress = progress
         self._heard = heard
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="jobqueue-lease", daemon=True)
+        self._confirmed_at = -math.inf
         self._deadline = 0.0
         self._unconfirmed = False
         self._asked_loop_at: float | None = None
@@ -60,7 +70,7 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Begin to beat, at once. The lease was registered a moment ago."""
-        self._confirm(self._clock.monotonic())
+        self._deadline = self._clock.monotonic() + self._lease_s * (1 - _MARGIN)
         self._thread.start()
 
     def overdue(self, now: float) -> bool:
@@ -69,6 +79,10 @@ class LeaseKeeper:
         Asked from the event loop, too: a beat that hangs must not hide that its time is over.
         """
         return self._unconfirmed and now > self._deadline
+
+    def is_old(self, heard_at: float | None = None) -> bool:
+        """Whether what was heard then, or else with the last beat, is older than beats are while something runs."""
+        return self._clock.monotonic() - (self._confirmed_at if heard_at is None else heard_at) > self._pause_s
 
     async def stop(self) -> None:
         """Beat no more; returns when the thread has ended."""
@@ -88,7 +102,7 @@ class LeaseKeeper:
             self._stopped.wait(self._pause_s)
 
     def _beat(self) -> str | None:
-        """One beat. Returns why the lease is lost, if it is."""
+        """One beat, if it is time. Returns why the lease is lost, if it is."""
         sent = self._clock.monotonic()
         if self._asked_loop_at is not None and sent - self._asked_loop_at > self._max_block_s:
             _log.error("lease.abandoned", reason="event loop blocked", seconds=round(sent - self._asked_loop_at, 1))
@@ -96,6 +110,8 @@ class LeaseKeeper:
         if self._asked_loop_at is None:
             self._asked_loop_at = sent
             self._tell(self._turned)
+        if sent - self._confirmed_at < self._pause_s * _ASLEEP and not self._awake():
+            return None
         try:
             beats = self._heartbeat.beat(self._progress())
         except Exception as error:  # also what nobody foresaw: this thread must not end unheard
@@ -111,6 +127,7 @@ class LeaseKeeper:
         return None
 
     def _confirm(self, sent: float) -> None:
+        self._confirmed_at = sent
         self._deadline = sent + self._lease_s * (1 - _MARGIN)
         self._unconfirmed = False
 

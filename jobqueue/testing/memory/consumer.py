@@ -47,6 +47,9 @@ class MemoryConsumer:
         held = [self._store.queue(name).held.get(self.name, {}) for name in self.queues]
         return [msgspec.structs.replace(job) for jobs in held for job in jobs.values()]
 
+    async def paused(self, queues: Collection[str]) -> frozenset[str]:
+        return frozenset(queue for queue in queues if self._store.queue(queue).paused)
+
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         names = {settlement.delivery.queue for settlement in settlements}
         queues = [self._store.queue(name) for name in sorted(names)]

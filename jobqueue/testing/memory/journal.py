@@ -13,6 +13,10 @@ class MemoryJournal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    async def waiting(self, queue: str) -> bool:
+        of = self._store.queue(queue)
+        return bool(of.journal or of.dead)
+
     async def epoch(self, queue: str) -> str | None:
         return self._store.queue(queue).epoch if queue in self._store.queues else None
 

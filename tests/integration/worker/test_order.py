@@ -4,10 +4,13 @@ import asyncio
 import time
 from datetime import timedelta
 
+import pytest
+
 from jobqueue.context import JobContext
 from jobqueue.job import PRIORITIES
 from jobqueue.registry import Registry
 from jobqueue.retry import RetryPolicy
+from jobqueue.worker import lease
 from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 
@@ -147,6 +150,34 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(scene: Scene, r
 
         await queue.resume("a")
         await scene.ended(queue, 20, name="a")
+
+
+async def test_a_worker_that_slept_hears_of_a_pause_before_it_starts_a_job(
+    scene: Scene, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asleep, it beats seldom: what it knew of pauses when the job came was older than is promised."""
+    ran: list[int] = []
+    monkeypatch.setattr(lease, "_ASLEEP", 1_000)
+
+    @registry.task("t")
+    async def handler(n: int) -> None:
+        ran.append(n)
+
+    queue = scene.queue()
+    async with scene.working() as started:
+        await started.joined()
+        incarnation = started.worker._pool._incarnation
+        assert incarnation is not None
+        await eventually(incarnation._oriented.is_set)
+        await eventually(incarnation._lease.is_old)
+        await queue.pause("default")
+        await queue.enqueue(handler.job(1))
+        await eventually(lambda: incarnation._paused == {"default"})
+        await asyncio.sleep(0.2)
+        assert ran == []
+
+        await queue.resume("default")
+        await eventually(lambda: ran == [1])
 
 
 async def test_a_worker_that_comes_to_a_paused_queue_starts_nothing(scene: Scene, registry: Registry) -> None:

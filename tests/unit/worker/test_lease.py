@@ -38,7 +38,13 @@ class Bench:
         self.heartbeat = FakeHeartbeat()
         self.heard: list[list[Beat]] = []
         self.lost: list[str] = []
+        self.awake = True
+        self.turns_asleep = 0
         self.keeper: LeaseKeeper | None = None
+
+    def is_awake(self) -> bool:
+        self.turns_asleep += not self.awake
+        return self.awake
 
     def start(self, *, max_block_s: float = 60.0) -> LeaseKeeper:
         self.keeper = LeaseKeeper(
@@ -46,6 +52,7 @@ class Bench:
             lease_s=LEASE_S,
             max_block_s=max_block_s,
             clock=SystemClock(),
+            awake=self.is_awake,
             progress=lambda: {"q": {"id": b"1"}},
             heard=self.heard.append,
             lost=self.lost.append,
@@ -190,3 +197,25 @@ async def test_stopping_cuts_short_a_beat_that_hangs(bench: Bench) -> None:
 
     assert not keeper._thread.is_alive()
     assert bench.lost == []
+
+
+async def test_while_nothing_runs_it_beats_in_every_second_turn(bench: Bench) -> None:
+    bench.awake = False
+    bench.start()
+    await eventually(lambda: bench.heartbeat.beats == 4)
+    assert bench.turns_asleep >= 3
+
+    bench.awake = True
+    await eventually(lambda: bench.heartbeat.beats == 5)
+    turns = bench.turns_asleep
+    await eventually(lambda: bench.heartbeat.beats == 9)
+    assert bench.turns_asleep == turns
+
+
+async def test_what_was_heard_grows_old_while_it_sleeps(bench: Bench) -> None:
+    bench.awake = False
+    keeper = bench.start()
+    await eventually(lambda: bench.heard)
+
+    assert not keeper.is_old()
+    await eventually(keeper.is_old)
