@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
@@ -30,7 +31,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from jobqueue.broker.patience import Patience
+from jobqueue.broker.replies import Replies
 from jobqueue.broker.scripts import ALL, Value
 from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable
 
@@ -106,12 +107,15 @@ class NodeLine(Line):
         connection.socket_timeout = None
         self._connection = connection
         self._timeout_s = timeout_s
-        self._patience = Patience(connection)
+        self._replies: Replies | None = None
         self._turn = asyncio.Lock()
+        self._in_turn = 0
 
     async def exchange(
         self, commands: Sequence[Command], *, at: str | None = None, timeout_s: float | None = None
     ) -> list[Any]:
+        if not commands:
+            return []
         await self._take_turn()
         try:
             replies = await self._exchange(commands, timeout_s)
@@ -126,48 +130,68 @@ class NodeLine(Line):
 
     async def _take_turn(self) -> None:
         """Wait for those who came before, but not for all their timeouts."""
+        self._in_turn += 1
         try:
+            if self._in_turn == 1 and not self._turn.locked():
+                await self._turn.acquire()
+                return
             async with asyncio.timeout(self._timeout_s):
                 await self._turn.acquire()
         except TimeoutError as error:
             raise BrokerUnavailable(f"Redis at {self._where} does not answer; others wait for it too") from error
+        finally:
+            self._in_turn -= 1
 
     async def _exchange(self, commands: Sequence[Command], timeout_s: float | None) -> list[Any]:
-        connection = self._connection
+        silence_s = self._timeout_s if timeout_s is None else timeout_s
         sent = False
         try:
-            async with self._patience.within(self._timeout_s if timeout_s is None else timeout_s):
-                if _hung_up(connection) or (self._is_stale is not None and self._is_stale(connection)):
-                    await connection.disconnect(nowait=True)
-                if not connection.is_connected:
-                    await connection.connect()  # type: ignore[no-untyped-call]
-                    self._patience.connected()
-                packed = (
-                    connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
-                )
-                sent = True
-                self._patience.sending(packed)
-                await connection.send_packed_command(packed, check_health=False)
-                replies = [await self._read() for _ in commands]
-            if any(map(_is_elsewhere, replies)):
-                await connection.disconnect(nowait=True)
+            replies_to = await self._open(silence_s)
+            packed = b"".join([hiredis.pack_command(tuple(command)) for command in commands])
+            sent = True
+            replies = await replies_to.exchange(packed, len(commands), silence_s)
+            if replies_to.refused:
+                _raise_broken(replies)
+                if any(map(_is_elsewhere, replies)):
+                    await self._disconnect()
             return replies
         except (RedisError, OSError, TimeoutError) as error:
-            await connection.disconnect(nowait=True)
+            await self._disconnect()
             raise translate(error, self._where, sent=sent) from error
         except BaseException:
             # Somebody else's reply must never be read as ours: a broken-off exchange ends the connection.
-            await connection.disconnect(nowait=True)
+            await self._disconnect()
             raise
 
-    async def _read(self) -> Any:
-        try:
-            return await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
-        except ResponseError as refusal:
-            return refusal
+    async def _open(self, timeout_s: float) -> Replies:
+        """The open connection; a new one when there is none that is fit."""
+        connection, replies = self._connection, self._replies
+        if replies is not None and replies.fit and not (self._is_stale is not None and self._is_stale(connection)):
+            return replies
+        await self._disconnect()
+        async with asyncio.timeout(timeout_s):
+            await connection.connect()  # type: ignore[no-untyped-call]
+        self._replies = Replies(connection)
+        return self._replies
+
+    async def _disconnect(self) -> None:
+        if self._replies is not None:
+            self._replies.stop()
+            self._replies = None
+        await self._connection.disconnect(nowait=True)
 
     async def close(self) -> None:
+        if self._replies is not None:
+            self._replies.stop()
+            self._replies = None
         await self._connection.disconnect()
+
+
+def _raise_broken(replies: Sequence[Any]) -> None:
+    """Raise what redis-py takes for the end of a connection: the server is loading, or does not know us any more."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            raise reply
 
 
 def _is_elsewhere(reply: Any) -> bool:
@@ -177,12 +201,6 @@ def _is_elsewhere(reply: Any) -> bool:
 
 def _code(error: ResponseError) -> str:
     return getattr(error, "status_code", None) or str(error).partition(" ")[0]
-
-
-def _hung_up(connection: AbstractConnection) -> bool:
-    """Whether the server has closed it while nobody read: what is sent now would be lost, and be called uncertain."""
-    reader = connection._reader
-    return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
 class BlockingLine(ABC):

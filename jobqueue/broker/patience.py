@@ -5,67 +5,75 @@ for as long as the lease is kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-
-from redis.asyncio.connection import AbstractConnection
 
 _MOST_TIMES = 20
 _SLOWEST = 64 * 1024  # bytes/s: what the kernel has taken from us may take so long to arrive
 
 
 class Patience:
-    """Watches the bytes of one connection."""
+    """Watches the bytes of one connection.
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-        self._heard = 0
+    One timer serves all its exchanges: it looks when it runs out, and is not set anew by each (2 µs).
+    """
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._waiting: asyncio.Future[Any] | None = None
+        self._silence_s = self._until = 0.0
+        self._times_left = 0
+        self._seen = 0
         self._on_its_way_s = 0.0
-        self._timer: asyncio.TimerHandle
+        self.heard = 0
+        """Bytes received so far; counted by whoever receives them."""
 
-    def connected(self) -> None:
-        """The connection is a new one: count what arrives on it."""
-        reader = self._connection._reader
-        assert reader is not None
-        feed = reader.feed_data
+    def begin(self, waiting: "asyncio.Future[Any]", silence_s: float, size: int) -> None:
+        """*waiting* is answered with TimeoutError when nothing has moved for *silence_s*, or it has begun again too
+        often. To be called before the request, of *size* bytes, is written."""
+        self._waiting, self._silence_s = waiting, silence_s
+        self._until = self._loop.time() + silence_s
+        self._times_left, self._seen = _MOST_TIMES, self._moved()
+        self._on_its_way_s = size / _SLOWEST
+        if self._timer is None or self._until < self._timer_at:
+            self._set_timer()
 
-        def counted(data: Any) -> None:
-            self._heard += len(data)
-            feed(data)
+    def end(self) -> None:
+        """The exchange is over."""
+        self._waiting = None
 
-        reader.feed_data = counted  # type: ignore[method-assign]
+    def stop(self) -> None:
+        """The connection is closed."""
+        self._waiting = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def sending(self, packed: list[bytes]) -> None:
-        """A request is about to be sent."""
-        self._on_its_way_s = sum(map(len, packed)) / _SLOWEST
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._until
+        self._timer = self._loop.call_at(self._until, self._look)
 
-    @asynccontextmanager
-    async def within(self, silence_s: float) -> AsyncIterator[None]:
-        """Raise TimeoutError when nothing has moved for *silence_s*, or it has begun again too often."""
-        loop = asyncio.get_running_loop()
-        times, moved = _MOST_TIMES, self._moved()
-        self._on_its_way_s = 0.0
-
-        def look() -> None:
-            nonlocal times, moved
-            before, moved = moved, self._moved()
-            if moved != before and times:
-                times -= 1
-                self._timer = loop.call_later(silence_s, look)
-            elif moved == before and self._on_its_way_s:
-                self._timer = loop.call_later(self._on_its_way_s, look)
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiting is None or self._waiting.done():
+            return
+        now = self._loop.time()
+        if now >= self._until:
+            before, self._seen = self._seen, self._moved()
+            if self._seen != before and self._times_left:
+                self._times_left -= 1
+                self._until = now + self._silence_s
+            elif self._seen == before and self._on_its_way_s:
+                self._until = now + self._on_its_way_s
                 self._on_its_way_s = 0.0
             else:
-                limit.reschedule(loop.time())
-
-        self._timer = loop.call_later(silence_s, look)
-        try:
-            async with asyncio.timeout(None) as limit:
-                yield
-        finally:
-            self._timer.cancel()
+                self._waiting.set_exception(TimeoutError())
+                return
+        self._set_timer()
 
     def _moved(self) -> int:
-        writer = self._connection._writer
-        return self._heard - (0 if writer is None else writer.transport.get_write_buffer_size())
+        return self.heard - self._transport.get_write_buffer_size()
