@@ -1,8 +1,9 @@
 """How safe a job must be before its enqueue is answered."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from jobqueue.errors import InvalidJob
 
@@ -10,8 +11,7 @@ Level = Literal["local", "fsync", "replicated"]
 _FORM = re.compile(r"(local|fsync|replicated)(?::([1-9][0-9]?))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Durability:
+class Durability(msgspec.Struct, frozen=True):
     """`local`: the primary has it in memory. `fsync`: it is on the primary's disk. `replicated`: so many replicas
     have it, too."""
 

@@ -45,8 +45,7 @@ class Enqueued(StrEnum):
     CONFLICT = "conflict"
 
 
-@dataclass(slots=True, frozen=True)
-class EnqueueResult:
+class EnqueueResult(msgspec.Struct, frozen=True):
     """`new`; or `exists`: the job, its idempotency key or its unique key is already queued as *job_id*;
     or `conflict`: the idempotency key stands for another body, queued as *job_id*."""
 

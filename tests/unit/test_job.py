@@ -408,7 +408,7 @@ def test_none_is_no_nan() -> None:
 )
 def test_what_somebody_else_has_encoded_is_checked_as_far_as_it_is_understood(value: object) -> None:
     assert check_payload("t", b'{"a":null}', {"a": None, "b": value}) == b'{"a":null}'
-    assert Job.of_json("t", b'{"a":null}', queue="mail").payload == {"a": None}
+    assert Job("t", queue="mail").another(b'{"a":null}').payload == {"a": None}
 
 
 @pytest.mark.parametrize("kind", ["list", "dict", "both"])
