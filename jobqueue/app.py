@@ -30,6 +30,8 @@ from jobqueue.worker.pool import Pool
 
 _log = structlog.get_logger("jobqueue.app")
 
+_JOB_OPTIONS = ("queue", "priority", "max_retries", "timeout", "expires", "unique_key", "result_ttl", "headers")
+_NO_OPTIONS = (None,) * len(_JOB_OPTIONS)
 _LONGEST_DELAY = timedelta(days=3650)
 _POLL_S = 0.1
 # Another process may be shipping the last of it at this moment.
@@ -147,17 +149,12 @@ class JobQueue:
             Backpressure: the broker is full; nothing was queued.
             EnqueueUncertain: no answer, or not as durable, in time; the job may or may not be queued.
         """
-        changes = _given(
-            queue=queue,
-            priority=priority,
-            max_retries=max_retries,
-            timeout=timeout,
-            expires=expires,
-            unique_key=unique_key,
-            result_ttl=result_ttl,
-            headers=headers,
-        )
-        job = self._checked(job.replace(**changes) if changes else _job(job))
+        options = (queue, priority, max_retries, timeout, expires, unique_key, result_ttl, headers)
+        job = _job(job)
+        if options != _NO_OPTIONS:
+            given = zip(_JOB_OPTIONS, options, strict=True)
+            job = job.replace(**{name: value for name, value in given if value is not None})
+        job = self._checked(job)
         submission = Submission(
             job=job,
             delay=_check_delay(delay, run_at),
@@ -534,10 +531,6 @@ def _with_result(status: JobStatus | None, job_id: str, queue: str, kept: bytes)
     elif ended["error"]:
         status.last_error = ended["error"][0]
     return status
-
-
-def _given(**options: object) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _job(job: object) -> Job:

@@ -40,6 +40,10 @@ class Script:
             raise TypeError(f"{self.name}.lua must name {kind}[1] to {kind}[{len(slots)}] without a gap")
         return [slots[at] for at in sorted(slots)]
 
+    def keys_for(self, keys: QueueKeys, **own: Value) -> list[Value]:
+        """The named KEYS of a call; a hot path makes its command of them itself."""
+        return [own[key] if key in self._own_keys else getattr(keys, key) for key in self.keys]
+
     def command(
         self,
         keys: QueueKeys,
@@ -49,7 +53,7 @@ class Script:
         **given: Value,
     ) -> list[Value]:
         """The EVALSHA command of one call."""
-        filled = [given.pop(key) if key in self._own_keys else getattr(keys, key) for key in self.keys]
+        filled = self.keys_for(keys, **{key: given.pop(key) for key in self._own_keys})
         values = [given.pop(arg) for arg in self.args]
         if given:
             raise TypeError(f"{self.name}.lua takes no {', '.join(sorted(given))}")

@@ -9,8 +9,8 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from jobqueue import crash
@@ -34,8 +34,7 @@ _UNDECLARED = b"UNDECLARED"
 _log = structlog.get_logger("jobqueue.broker")
 
 
-@dataclass(slots=True)
-class _Ticket:
+class _Ticket(msgspec.Struct):
     """One caller's share of a batch."""
 
     submissions: Sequence[Submission]
@@ -55,7 +54,8 @@ class Submitter:
         self._queue = queue
         self._keys = QueueKeys.of(namespace, queue)
         self._timeout_s = timeout_s
-        self._producer = self._keys.producer(uuid.uuid4().hex)
+        producer = self._keys.producer(uuid.uuid4().hex)
+        self._fixed_keys = scripts.ENQUEUE.keys_for(self._keys, producer=producer)
         self._number = 0
         self._waiting: deque[_Ticket] = deque()
         self._flusher: asyncio.Task[None] | None = None
@@ -119,10 +119,12 @@ class Submitter:
             answer = await self._confirmed(command, deadline_s)
         crash.point("after_enqueue_send")
         results = _results([each.job.id for ticket in batch for each in ticket.submissions], answer)
+        at = 0
         for ticket in batch:
+            upto = at + len(ticket.submissions)
             if not ticket.answer.done():
-                ticket.answer.set_result(results[: len(ticket.submissions)])
-            del results[: len(ticket.submissions)]
+                ticket.answer.set_result(results[at:upto])
+            at = upto
 
     async def _confirmed(self, command: list[Value], deadline_s: float) -> bytes:
         """Carry the batch out, and again while it is not as safe as it has to be: once done, it is not done twice."""
@@ -140,14 +142,9 @@ class Submitter:
                     keys.append(self._keys.dedupe(submission.idempotency_key))
                     ordinal = len(keys)
                 args += (submission.job.id, spec(submission, body, ordinal), body)
-        return scripts.ENQUEUE.command(
-            self._keys,
-            producer=self._producer,
-            number=self._number,
-            remember_ms=_REMEMBER_MS,
-            more_keys=keys,
-            more_args=args,
-        )
+        fixed = self._fixed_keys
+        head = ["EVALSHA", scripts.ENQUEUE.sha, len(fixed) + len(keys)]
+        return [*head, *fixed, *keys, self._number, _REMEMBER_MS, *args]
 
     async def _make_queue(self, deadline_s: float) -> None:
         try:

@@ -14,53 +14,93 @@ local unique      = KEYS[8]          -- HASH  unique key -> owning id
 local bell        = KEYS[9]          -- LIST  one element: who hears it looks at the delayed jobs
 local producer    = KEYS[10]         -- STRING, TTL  "<last batch number> <its answer>"
 -- KEYS[11..]                           STRING, TTL  idempotency key -> "<id> <digest>"
-local number      = tonumber(ARGV[1])  -- of this batch, growing
+local number      = ARGV[1]          -- of this batch, growing
 local remember_ms = ARGV[2]          -- how long the answer is kept
 -- ARGV[3..]                            id, spec, body of each job. spec: "<rank>" for a plain job, else
 --                                      "<rank> <due> <ttl ms> <key ordinal> <key ttl ms> <digest> <generation> <unique>"
 --                                      due: 0 now, +ms from now, @ms since the epoch
 
-local last = redis.call('GET', producer)
+local call = redis.call
+
+local last = call('GET', producer)
 if last then
   local done, answer = string.match(last, '^(%d+) (.*)$')
-  done = tonumber(done)
   if done == number then
     -- Also a write: WAIT and WAITAOF tell how far the last write of the connection has come.
-    redis.call('PEXPIRE', producer, remember_ms)
+    call('PEXPIRE', producer, remember_ms)
     return answer
   end
-  if done > number then return redis.error_reply('STALE batch ' .. number .. ' after ' .. done) end
+  if tonumber(done) > tonumber(number) then return redis.error_reply('STALE batch ' .. number .. ' after ' .. done) end
 end
 
 local streams = {critical, high, medium, low}
 local count = (#ARGV - 2) / 3
-local ids = {}
-for n = 1, count do ids[n] = ARGV[3 * n] end
-local alive = redis.call('HMGET', jobs, unpack(ids))
+local ids, all_plain = {}, true
+for n = 1, count do
+  ids[n] = ARGV[3 * n]
+  if #ARGV[3 * n + 1] > 1 then all_plain = false end
+end
+local alive = call('HMGET', jobs, unpack(ids))
+if call('HEXISTS', meta, 'version') == 0 then return 'UNDECLARED' end
 
--- A key of a wrong type must fail here, before the first write.
-for _, stream in ipairs(streams) do redis.call('XLEN', stream) end
-redis.call('ZCARD', delayed)
-redis.call('HLEN', unique)
-if redis.call('HEXISTS', meta, 'version') == 0 then return 'UNDECLARED' end
+-- A key of a wrong type must fail before the first write. What is read is checked by that, and a single job's
+-- place by its write, which is the first.
+if count > 1 then
+  for _, stream in ipairs(streams) do call('XLEN', stream) end
+  call('ZCARD', delayed)
+end
 
 -- plans: of the jobs that ask for more than a place in their stream. taken: ordinals that queue nothing.
 local plans, taken, answers, seen, claimed, keyed = {}, {}, {}, {}, {}, {}
+local requeued, soonest = 0, nil
+-- Defined where they are needed: that costs a tenth of a plain enqueue.
+local occupant, put
 
--- Who already stands where this job would: another with its idempotency key, its unique key, or itself.
-local function occupant(id, plan)
-  if plan.key then
-    local holder = keyed[plan.key] or redis.call('GET', plan.key)
-    if holder then
-      local holder_id, digest = string.match(holder, '^(%S+) (%S+)$')
-      return (digest == plan.digest and 'exists ' or 'conflict ') .. holder_id
+if not all_plain then
+  -- Who already stands where this job would: another with its idempotency key, its unique key, or itself.
+  occupant = function(plan)
+    if plan.key then
+      local holder = keyed[plan.key] or call('GET', plan.key)
+      if holder then
+        local holder_id, digest = string.match(holder, '^(%S+) (%S+)$')
+        return (digest == plan.digest and 'exists ' or 'conflict ') .. holder_id
+      end
     end
+    if plan.unique ~= '' then
+      local owner = claimed[plan.unique] or call('HGET', unique, plan.unique)
+      if owner then return 'exists ' .. owner end
+    end
+    return nil
   end
-  if plan.unique ~= '' then
-    local owner = claimed[plan.unique] or redis.call('HGET', unique, plan.unique)
-    if owner then return 'exists ' .. owner end
+
+  local time = call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+  -- Queues a job as planned; returns what the index says of it.
+  put = function(id, body, plan)
+    local due = now
+    local sign = string.sub(plan.due, 1, 1)
+    if sign == '+' then due = now + tonumber(string.sub(plan.due, 2)) end
+    if sign == '@' then due = tonumber(string.sub(plan.due, 2)) end
+    local header, place = '', nil
+    if plan.ttl > 0 or plan.generation > 0 or plan.unique ~= '' then
+      local expires = plan.ttl > 0 and now + plan.ttl or 0
+      header = string.format('1 0 %d 0 %.0f - %s', plan.generation, expires, plan.unique)
+    end
+    if due > now then
+      call('ZADD', delayed, due, id)
+      if due - now < 10000 and due < (soonest or math.huge) then soonest = due end
+      place = 'd' .. plan.rank .. header .. '\n' .. body
+    elseif header == '' then
+      place = plan.rank .. call('XADD', streams[plan.rank + 1], '*', 'i', id, 'b', body)
+    else
+      place = plan.rank .. call('XADD', streams[plan.rank + 1], '*', 'i', id, 'b', body, 'h', header)
+    end
+    if plan.key then call('SET', plan.key, id .. ' ' .. plan.digest, 'PX', plan.key_ttl) end
+    if plan.unique ~= '' then call('HSET', unique, plan.unique, id) end
+    if plan.generation > 0 then requeued = requeued + 1 end
+    return place
   end
-  return nil
 end
 
 for n = 1, count do
@@ -72,7 +112,7 @@ for n = 1, count do
     plan = {rank = rank, due = due, ttl = tonumber(ttl), key_ttl = key_ttl, digest = digest,
             generation = tonumber(generation), unique = lock}
     if ordinal ~= '0' then plan.key = KEYS[10 + ordinal] end
-    other = occupant(id, plan)
+    other = occupant(plan)
   end
   if not other and (alive[n] or seen[id]) then other = 'exists ' .. id end
   if other then
@@ -88,67 +128,31 @@ for n = 1, count do
   end
 end
 
-local now = nil
-local index, fresh, requeued, soonest = {}, 0, 0, nil
-
-local function keep(id, place)
-  index[#index + 1] = id
-  index[#index + 1] = place
-end
-
-local function put(id, body, plan)
-  if not now then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-  end
-  local due = now
-  local sign = string.sub(plan.due, 1, 1)
-  if sign == '+' then due = now + tonumber(string.sub(plan.due, 2)) end
-  if sign == '@' then due = tonumber(string.sub(plan.due, 2)) end
-  local header = ''
-  if plan.ttl > 0 or plan.generation > 0 or plan.unique ~= '' then
-    local expires = plan.ttl > 0 and now + plan.ttl or 0
-    header = string.format('1 0 %d 0 %.0f - %s', plan.generation, expires, plan.unique)
-  end
-  if due > now then
-    redis.call('ZADD', delayed, due, id)
-    if not soonest or due < soonest then soonest = due end
-    keep(id, 'd' .. plan.rank .. header .. '\n' .. body)
-  elseif header == '' then
-    keep(id, plan.rank .. redis.call('XADD', streams[plan.rank + 1], '*', 'i', id, 'b', body))
-  else
-    keep(id, plan.rank .. redis.call('XADD', streams[plan.rank + 1], '*', 'i', id, 'b', body, 'h', header))
-  end
-  if plan.key then redis.call('SET', plan.key, id .. ' ' .. plan.digest, 'PX', plan.key_ttl) end
-  if plan.unique ~= '' then redis.call('HSET', unique, plan.unique, id) end
-  if plan.generation > 0 then requeued = requeued + 1 end
-end
-
-local call = redis.call
+local index, size = {}, 0
 for n = 1, count do
   if not taken[n] then
-    fresh = fresh + 1
+    local id, body = ids[n], ARGV[3 * n + 2]
+    index[size + 1] = id
     if plans[n] then
-      put(ids[n], ARGV[3 * n + 2], plans[n])
+      index[size + 2] = put(id, body, plans[n])
     else
-      local id, rank = ids[n], ARGV[3 * n + 1]
-      local size = #index
-      index[size + 1] = id
-      index[size + 2] = rank .. call('XADD', streams[rank + 1], '*', 'i', id, 'b', ARGV[3 * n + 2])
+      local rank = ARGV[3 * n + 1]
+      index[size + 2] = rank .. call('XADD', streams[rank + 1], '*', 'i', id, 'b', body)
     end
+    size = size + 2
   end
 end
 
-if fresh > 0 then
-  redis.call('HSET', jobs, unpack(index))
-  redis.call('HINCRBY', meta, 'enqueued', fresh)
+if size > 0 then
+  call('HSET', jobs, unpack(index))
+  call('HINCRBY', meta, 'enqueued', size / 2)
 end
 -- Promoters know of the first due job when they look, each 5 s: one is woken for another that is due before that.
-if soonest and soonest - now < 10000 and tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) == soonest
+if soonest and tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) == soonest
   and redis.pcall('LLEN', bell) == 0 then
-  redis.call('RPUSH', bell, 1)
+  call('RPUSH', bell, 1)
 end
-if requeued > 0 then redis.call('HINCRBY', meta, 'requeued', requeued) end
+if requeued > 0 then call('HINCRBY', meta, 'requeued', requeued) end
 local answer = table.concat(answers, '\n')
-redis.call('SET', producer, string.format('%.0f %s', number, answer), 'PX', remember_ms)
+call('SET', producer, number .. ' ' .. answer, 'PX', remember_ms)
 return answer
