@@ -32,6 +32,7 @@ _log = structlog.get_logger("jobqueue.app")
 
 _JOB_OPTIONS = ("queue", "priority", "max_retries", "timeout", "expires", "unique_key", "result_ttl", "headers")
 _NO_OPTIONS = (None,) * len(_JOB_OPTIONS)
+_DAY = timedelta(hours=24)
 _LONGEST_DELAY = timedelta(days=3650)
 _POLL_S = 0.1
 # Another process may be shipping the last of it at this moment.
@@ -123,7 +124,7 @@ class JobQueue:
         timeout: timedelta | None = None,
         expires: timedelta | None = None,
         idempotency_key: str | None = None,
-        idempotency_ttl: timedelta = timedelta(hours=24),
+        idempotency_ttl: timedelta = _DAY,
         unique_key: str | None = None,
         result_ttl: timedelta | None = None,
         headers: Mapping[str, str] | None = None,
@@ -155,14 +156,12 @@ class JobQueue:
             given = zip(_JOB_OPTIONS, options, strict=True)
             job = job.replace(**{name: value for name, value in given if value is not None})
         job = self._checked(job)
-        submission = Submission(
-            job=job,
-            delay=_check_delay(delay, run_at),
-            run_at_ms=_check_run_at(run_at),
-            idempotency_key=check_key("idempotency_key", idempotency_key),
-            idempotency_ttl=_check_ttl(idempotency_ttl),
-            durability=self._durability(durability),
-        )
+        submission = Submission(job=job, durability=self._durability(durability))
+        if delay is not None or run_at is not None or idempotency_key is not None or idempotency_ttl is not _DAY:
+            submission.delay = _check_delay(delay, run_at)
+            submission.run_at_ms = _check_run_at(run_at)
+            submission.idempotency_key = check_key("idempotency_key", idempotency_key)
+            submission.idempotency_ttl = _check_ttl(idempotency_ttl)
         (result,) = await self.parts.broker.enqueue([submission])
         if result.status is Enqueued.CONFLICT:
             raise IdempotencyConflict(idempotency_key or "", result.job_id)

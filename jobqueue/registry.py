@@ -256,7 +256,8 @@ class _Arguments:
     def by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Arguments as a caller gives them, all by name."""
         given = {**dict(zip(self._in_order, args, strict=False)), **kwargs} if args else kwargs
-        if self._extra is None and len(given) == len(args) + len(kwargs) and self._needed <= given.keys() <= self._names:
+        once = len(given) == len(args) + len(kwargs)
+        if once and self._extra is None and self._needed <= given.keys() <= self._names:
             return given
         # It takes more, or refuses in words that say why; and costs 2 µs.
         bound = self._signature.bind(*args, **kwargs).arguments

@@ -18,8 +18,7 @@ from jobqueue.outcome import Outcome
 from jobqueue.record import DeadLetter, Execution, JournalKind
 
 
-@dataclass(slots=True, kw_only=True)
-class Submission:
+class Submission(msgspec.Struct, kw_only=True):
     """A job with how it is to be enqueued.
 
     Due after *delay* (by the broker's clock) or at *run_at_ms* (wall time, ms since the epoch).

@@ -6,13 +6,10 @@ makes them.
 """
 
 import asyncio
-import math
-import random
 import re
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -36,6 +33,7 @@ from jobqueue.broker.scripts import ALL, Value
 from jobqueue.errors import Backpressure, BrokerError, BrokerUnavailable
 
 Command = Sequence[Value]
+_pack: Callable[[Any], bytes] = hiredis.pack_command
 
 _TRANSIENT = (
     "LOADING",
@@ -46,9 +44,6 @@ _TRANSIENT = (
 )
 _PASSES = (AskError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 _ELSEWHERE = (ReadOnlyError, MasterDownError)  # the primary is another by now: its name must be resolved again
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
-_GRACE_S = 0.25
-_Reply = TypeVar("_Reply")
 
 
 class NoReply(BrokerUnavailable):
@@ -109,14 +104,14 @@ class NodeLine(Line):
         self._timeout_s = timeout_s
         self._replies: Replies | None = None
         self._turn = asyncio.Lock()
-        self._in_turn = 0
+        self._in_line = 0
 
     async def exchange(
         self, commands: Sequence[Command], *, at: str | None = None, timeout_s: float | None = None
     ) -> list[Any]:
         if not commands:
             return []
-        await self._take_turn()
+        await (self._take_turn() if self._turn.locked() or self._in_line else self._turn.acquire())
         try:
             replies = await self._exchange(commands, timeout_s)
             missing = _not_run(replies)
@@ -130,27 +125,26 @@ class NodeLine(Line):
 
     async def _take_turn(self) -> None:
         """Wait for those who came before, but not for all their timeouts."""
-        self._in_turn += 1
+        self._in_line += 1
         try:
-            if self._in_turn == 1 and not self._turn.locked():
-                await self._turn.acquire()
-                return
             async with asyncio.timeout(self._timeout_s):
                 await self._turn.acquire()
         except TimeoutError as error:
             raise BrokerUnavailable(f"Redis at {self._where} does not answer; others wait for it too") from error
         finally:
-            self._in_turn -= 1
+            self._in_line -= 1
 
     async def _exchange(self, commands: Sequence[Command], timeout_s: float | None) -> list[Any]:
         silence_s = self._timeout_s if timeout_s is None else timeout_s
         sent = False
         try:
-            replies_to = await self._open(silence_s)
-            packed = b"".join([hiredis.pack_command(tuple(command)) for command in commands])
+            channel = self._replies
+            if channel is None or not channel.fit or (self._is_stale is not None and self._is_stale(self._connection)):
+                channel = await self._open(silence_s)
+            packed = b"".join([_pack(tuple(command)) for command in commands])
             sent = True
-            replies = await replies_to.exchange(packed, len(commands), silence_s)
-            if replies_to.refused:
+            replies = await channel.exchange(packed, len(commands), silence_s)
+            if channel.refused:
                 _raise_broken(replies)
                 if any(map(_is_elsewhere, replies)):
                     await self._disconnect()
@@ -164,14 +158,11 @@ class NodeLine(Line):
             raise
 
     async def _open(self, timeout_s: float) -> Replies:
-        """The open connection; a new one when there is none that is fit."""
-        connection, replies = self._connection, self._replies
-        if replies is not None and replies.fit and not (self._is_stale is not None and self._is_stale(connection)):
-            return replies
+        """A new connection."""
         await self._disconnect()
         async with asyncio.timeout(timeout_s):
-            await connection.connect()  # type: ignore[no-untyped-call]
-        self._replies = Replies(connection)
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        self._replies = Replies(self._connection)
         return self._replies
 
     async def _disconnect(self) -> None:
@@ -302,32 +293,6 @@ def refused(error: ResponseError) -> BrokerError:
     if "OOM" in text or "out of memory" in text.lower():
         return Backpressure("Redis is out of memory and takes no new jobs; drain, or raise its maxmemory")
     return BrokerError(f"Redis refused: {text}")
-
-
-async def persist(attempt: Callable[[], Awaitable[_Reply]], *, deadline_s: float) -> _Reply:
-    """Repeat an idempotent exchange until it is answered or the deadline (monotonic, s) has passed.
-
-    Raises:
-        NoReply: it may have been carried out; also when a later try was refused.
-        BrokerUnavailable, or what refused it: it was not carried out.
-    """
-    pause = _FIRST_PAUSE_S
-    unanswered: NoReply | None = None
-    while True:
-        try:
-            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic()) + _GRACE_S):
-                return await attempt()
-        except TimeoutError as error:
-            raise (unanswered or NoReply("Redis did not answer in time")) from error
-        except BrokerUnavailable as error:
-            if isinstance(error, NoReply):
-                unanswered = error if error.carried_out or unanswered is None else unanswered
-            if time.monotonic() + pause >= deadline_s:
-                raise (unanswered or error) from error
-        except BrokerError as error:
-            raise (unanswered or error) from error
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
 def with_source(command: Command) -> list[Value]:

@@ -5,6 +5,7 @@ timeout each, cost four times what is done here. An exchange costs about 12 µs 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import hiredis
@@ -20,17 +21,15 @@ class Replies(asyncio.Protocol):
     """Takes the place of redis-py's stream on an open connection. One exchange at a time."""
 
     def __init__(self, connection: AbstractConnection) -> None:
-        writer, stream = connection._writer, connection._reader
-        assert writer is not None and stream is not None
-        self._stream = stream
+        writer = connection._writer
+        assert writer is not None
         self._transport = writer.transport
         self._loop = asyncio.get_running_loop()
-        self._parse_error = connection._parser.parse_error
-        self._parser = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=self._refusal, notEnoughData=_NOTHING
-        )
+        self._parse_error: Callable[[str], Exception] = connection._parser.parse_error
+        self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=self._refusal, notEnoughData=_NOTHING)
         self._patience = Patience(self._transport)
         self._waiting: asyncio.Future[list[Any]] | None = None
+        self._ended = False
         self._wanted = 0
         self._replies: list[Any] = []
         self.refused = False
@@ -42,13 +41,7 @@ class Replies(asyncio.Protocol):
     @property
     def fit(self) -> bool:
         """Whether it can take an exchange: not when the server has closed it, or has sent what nobody asked for."""
-        stream = self._stream
-        return not (
-            self._transport.is_closing()
-            or stream.at_eof()
-            or stream.exception() is not None
-            or self._parser.has_data()
-        )
+        return not (self._ended or self._transport.is_closing() or self._parser.has_data())
 
     async def exchange(self, packed: bytes, wanted: int, silence_s: float) -> list[Any]:
         """Send a request and return its *wanted* replies; refusals come as exceptions among them.
@@ -56,7 +49,8 @@ class Replies(asyncio.Protocol):
         Raises:
             TimeoutError: see `Patience`. ConnectionError: closed. InvalidResponse: this is no Redis.
         """
-        waiting = self._waiting = self._loop.create_future()
+        waiting: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._waiting = waiting
         self._wanted, self._replies, self.refused = wanted, [], False
         self._patience.begin(waiting, silence_s, len(packed))
         self._transport.write(packed)
@@ -88,12 +82,12 @@ class Replies(asyncio.Protocol):
         waiting.set_result(self._replies)
 
     def eof_received(self) -> bool | None:
-        self._fail(ConnectionError("Connection closed by server."))
+        self._end(ConnectionError("Connection closed by server."))
         keep: bool | None = self._before.eof_received()
         return keep
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail(error or ConnectionError("Connection closed."))
+        self._end(error or ConnectionError("Connection closed."))
         self._patience.stop()
         self._before.connection_lost(error)
 
@@ -103,11 +97,11 @@ class Replies(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._before.resume_writing()
 
-    def _fail(self, error: Exception) -> None:
+    def _end(self, error: Exception) -> None:
+        self._ended = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)
 
     def _refusal(self, text: str) -> Exception:
         self.refused = True
-        refusal: Exception = self._parse_error(text)
-        return refusal
+        return self._parse_error(text)
