@@ -60,7 +60,9 @@ class Submitter:
         self._number = 0
         self._limit = Limit()
         self._waiting: deque[_Ticket] = deque()
-        self._lets_one_alone = durability == LOCAL
+        # Waiting for a disk or a replica takes long: there will be company.
+        self._waits_for_others = durability != LOCAL
+        self._lonely = False
         self._alone: _Ticket | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._declared = False
@@ -74,7 +76,7 @@ class Submitter:
         """
         answer: asyncio.Future[list[EnqueueResult]] = asyncio.get_running_loop().create_future()
         ticket = _Ticket(submissions, bodies, size, answer, time.monotonic() + self._timeout_s)
-        if self._lets_one_alone and self._idle:
+        if self._lonely and self._idle:
             return await self._go_alone(ticket)
         self._waiting.append(ticket)
         if self._idle:
@@ -94,7 +96,10 @@ class Submitter:
         self._limit.close()
 
     async def _go_alone(self, ticket: _Ticket) -> list[EnqueueResult]:
-        """Send a batch of one in its caller's own task: a task for it, and two turns of the loop, are a fifth of it."""
+        """Send a batch of one in its caller's own task, where the one before had no company either.
+
+        A task for it and two turns of the loop would be a quarter of its cost.
+        """
         self._alone = ticket
         try:
             await self._send_or_fail([ticket])
@@ -102,12 +107,14 @@ class Submitter:
         finally:
             ticket.answer.cancel()  # of no effect, unless the caller was cancelled
             self._alone = None
+            self._lonely = not self._waiting
             if any(not each.answer.done() for each in self._waiting):
                 self._flusher = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
         while self._waiting:
             batch = self._take()
+            self._lonely = len(batch) == 1 and not self._waits_for_others
             try:
                 await self._send_or_fail(batch)
             except BaseException:
