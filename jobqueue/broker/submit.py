@@ -1,7 +1,8 @@
 """Enqueue by group commit: whatever waits goes out when the previous batch has been answered.
 
-No timer: an idle enqueue costs one round trip, and a busy one shares it. Cost at batch 100: about
-3 µs of Redis and 5 µs of Python a job (`python -m benchmarks.core`).
+No timer: an idle enqueue costs one round trip, and a busy one shares it. Cost of `JobQueue.enqueue`, the making of
+the job included, µs of Python and of Redis a job: awaited one by one 43 and 30, gathered by 100 15 and 4, and
+`enqueue_many` of 1000 7 and 4.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -60,8 +62,7 @@ class Submitter:
         self._number = 0
         self._limit = Limit()
         self._waiting: deque[_Ticket] = deque()
-        # Waiting for a disk or a replica takes long: there will be company.
-        self._waits_for_others = durability != LOCAL
+        self._confirms = durability != LOCAL
         self._lonely = False
         self._alone: _Ticket | None = None
         self._flusher: asyncio.Task[None] | None = None
@@ -114,7 +115,8 @@ class Submitter:
     async def _flush(self) -> None:
         while self._waiting:
             batch = self._take()
-            self._lonely = len(batch) == 1 and not self._waits_for_others
+            # A wait for a disk or a replica is long: others will come.
+            self._lonely = len(batch) == 1 and not self._confirms
             try:
                 await self._send_or_fail(batch)
             except BaseException:
@@ -164,11 +166,14 @@ class Submitter:
 
     async def _confirmed(self, command: list[Value], deadline_s: float) -> bytes:
         """Carry the batch out, and again while it is not as safe as it has to be: once done, it is not done twice."""
-        return await persist(
-            lambda: self._confirmation.call(self._line, command, deadline_s=deadline_s),
-            deadline_s=deadline_s,
-            limit=self._limit,
-        )
+        if self._confirms:
+            return await persist(
+                lambda: self._confirmation.call(self._line, command, deadline_s=deadline_s),
+                deadline_s=deadline_s,
+                limit=self._limit,
+            )
+        answer: bytes = await persist(partial(self._line.call, command), deadline_s=deadline_s, limit=self._limit)
+        return answer
 
     def _command(self, batch: list[_Ticket]) -> list[Value]:
         keys: list[str] = []
