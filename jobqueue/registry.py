@@ -9,7 +9,7 @@ import difflib
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass

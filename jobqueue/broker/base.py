@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from jobqueue.durability import LOCAL, Durability
-from jobqueue.job import Job, JobState, Priority
+from jobqueue.job import PRIORITIES, Job, JobState, Priority
 from jobqueue.outcome import Outcome
 from jobqueue.record import DeadLetter, Execution, JournalKind
 
@@ -72,6 +72,16 @@ class Delivery(msgspec.Struct, kw_only=True, eq=False):
     def receipt(self) -> tuple[str, int, bytes]:
         """What names this delivery; entry ids alone repeat from stream to stream."""
         return (self.queue, self.rank, self.entry_id)
+
+    def job(self) -> Job:
+        """The job itself.
+
+        Raises:
+            InvalidJob: the body is not a job.
+        """
+        return Job.from_wire(
+            self.body, id=self.job_id, queue=self.queue, priority=PRIORITIES[self.rank], unique_key=self.unique_key
+        )
 
     @property
     def failures(self) -> int:

@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ import msgspec
 from jobqueue.broker.base import Delivery
 from jobqueue.context import JobContext, enter
 from jobqueue.errors import InvalidJob, UnknownTask
-from jobqueue.job import PRIORITIES, Envelope, Job, decode_envelope
+from jobqueue.job import Envelope, decode_envelope
 from jobqueue.middleware.base import CallNext, Middleware, compose
 from jobqueue.outcome import (
     COMPLETED,
@@ -101,7 +100,7 @@ class Execution:
         self._default_timeout_s = default_timeout_s
         self._rng = rng
         self._forks = _forks
-        self._chains: dict[str, tuple[Task[..., Any], CallNext]] = {}
+        self._chains: dict[str, tuple[Task[..., Any], CallNext, float]] = {}
         self._threads = Threads("jobqueue-handler")
 
     def prepare(self, delivery: Delivery, now_ms: int) -> Run | tuple[str, Outcome]:
@@ -113,22 +112,20 @@ class Execution:
         if delivery.expires_ms and delivery.expires_ms <= now_ms:
             return envelope.type, Expired()
         try:
-            task, chain = self._chains.get(envelope.type) or self._compile(envelope.type)
+            task, chain, timeout_s = self._chains.get(envelope.type) or self._compile(envelope.type)
         except UnknownTask as error:
             return envelope.type, decide_unknown(error, deferrals=delivery.deferrals)
         if envelope.timeout_ms is not None:
             timeout_s = envelope.timeout_ms / 1000
-        elif task.options.timeout is not None:
-            timeout_s = task.options.timeout.total_seconds()
-        else:
-            timeout_s = self._default_timeout_s
         return Run(delivery, envelope, task, chain, timeout_s)
 
-    def _compile(self, name: str) -> tuple[Task[..., Any], CallNext]:
+    def _compile(self, name: str) -> tuple[Task[..., Any], CallNext, float]:
         task = self._registry.get(name)
         chain = compose(self._middleware, self._registry.chain(task, self._threads))
-        self._chains[name] = (task, chain)
-        return task, chain
+        timeout = task.options.timeout
+        timeout_s = self._default_timeout_s if timeout is None else timeout.total_seconds()
+        self._chains[name] = compiled = (task, chain, timeout_s)
+        return compiled
 
     async def attempt(self, run: Run) -> Outcome:
         """Run the handler inside its middleware. Every error comes back as an outcome."""
@@ -177,23 +174,13 @@ class Execution:
 def _context(run: Run) -> JobContext:
     delivery, envelope = run.delivery, run.envelope
     return JobContext(
-        partial(_job, delivery),
+        delivery.job,
         delivery.job_id,
         envelope.type,
         delivery.queue,
         delivery.attempt,
         run.started_ms + int(run.timeout_s * 1000),
         bytes(envelope.payload),
-    )
-
-
-def _job(delivery: Delivery) -> Job:
-    return Job.from_wire(
-        delivery.body,
-        id=delivery.job_id,
-        queue=delivery.queue,
-        priority=PRIORITIES[delivery.rank],
-        unique_key=delivery.unique_key,
     )
 
 

@@ -80,6 +80,7 @@ class Incarnation:
         self._runs: set[Run] = set()
         self._left_behind: set[asyncio.Task[None]] = set()
         self._free = limits.concurrency
+        self._filling = False
         self._alone = False
         self._finished_count = 0
         self._finished_total = 0
@@ -253,7 +254,7 @@ class Incarnation:
             await self._settler.drained()
             suspect = self._buffer.suspects.popleft()
             _log.warning("job.run_alone", job_id=suspect.job_id, crashes=suspect.crashes)
-            self._start(suspect)
+            self._start(suspect, self._monotonic(), self.consumer.now_ms())
             await self._quiet.wait()
         finally:
             self._alone = False
@@ -262,28 +263,28 @@ class Incarnation:
     # Running
 
     def _fill(self) -> None:
-        """Give every free slot a job."""
-        while self._free > 0 and not self._alone and not self._stopping.is_set():
-            if not self._buffer.waiting:
-                break
-            self._start(self._buffer.waiting.popleft())
-        waiting = len(self._buffer.waiting)
+        """Give every free slot a job. Slots that fall free in one turn of the loop are filled together."""
+        self._filling = False
+        waiting = self._buffer.waiting
+        if waiting and not self._alone and not self._stopping.is_set():
+            now, now_ms = self._monotonic(), self.consumer.now_ms()
+            while self._free > 0 and waiting:
+                self._start(waiting.popleft(), now, now_ms)
         if not waiting:
             self._settler.flush()
             self._room.set()
-        elif waiting * 2 < self._rate * _READ_AHEAD_S:
+        elif len(waiting) * 2 < self._rate * _READ_AHEAD_S:
             self._room.set()
 
-    def _start(self, delivery: Delivery) -> None:
-        now_ms = self.consumer.now_ms()
+    def _start(self, delivery: Delivery, now: float, now_ms: int) -> None:
         run = self._execution.prepare(delivery, now_ms)
         if isinstance(run, tuple):
             type_name, outcome = run
             self._settler.add(Settlement(delivery, outcome, type_name, now_ms))
             return
         run.started_ms = now_ms
-        run.started = self._monotonic()
-        run.deadline = run.started + run.timeout_s
+        run.started = now
+        run.deadline = now + run.timeout_s
         self._free -= 1
         if not self._runs:
             self._quiet.clear()
@@ -316,7 +317,9 @@ class Incarnation:
             self._settler.add(
                 Settlement(run.delivery, outcome, envelope.type, run.started_ms, ms, envelope.result_ttl_ms)
             )
-        self._fill()
+        if not self._filling:
+            self._filling = True
+            self._loop.call_soon(self._fill)
         if not self._runs:
             self._quiet.set()
 
