@@ -30,6 +30,7 @@ _log = structlog.get_logger("jobqueue.worker")
 # Read ahead what ends within this long at the present rate; what then waits for two ticks is given back.
 _READ_AHEAD_S = 0.008
 _MOST_READ_AHEAD = 400
+_FEW = 16
 _WATCH_S = 0.05
 _LOGGED_CHARS = 200
 _BURST_LOOK_S = 0.1
@@ -188,6 +189,9 @@ class Incarnation:
             crash.point("after_fetch")
             await self._hear_of_pauses(taken)
             self._admit(taken, ahead)
+            if len(taken) < _FEW:
+                # Few jobs start sooner than the next read is sent; of many, the next are on their way meanwhile.
+                await asyncio.sleep(0)
             return
         if slot_free and self._burst:
             await self._end_burst()
