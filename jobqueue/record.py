@@ -40,7 +40,7 @@ class DeadLetter(msgspec.Struct, kw_only=True):
     died_ms: int
 
 
-class Execution(msgspec.Struct, kw_only=True):
+class Execution(msgspec.Struct, kw_only=True, gc=False):
     """The record of one attempt, or of an end without one (cancelled or expired before it ran: attempt 0)."""
 
     job_id: str

@@ -252,10 +252,14 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
 
 
 class JournalPage(msgspec.Struct, kw_only=True):
-    """A page of what waits to be shipped, read from *primary*; *last* is the cursor after it."""
+    """A page of what waits to be shipped, read from *primary*; *last* is the cursor after it.
+
+    *full*: it has as many entries as were asked for, so that more may wait already.
+    """
 
     last: str
     primary: str = ""
+    full: bool = False
     executions: list[Execution] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
 

@@ -4,6 +4,7 @@ A header is "attempt crashes generation deferrals expires_ms last_error unique_k
 `-` for no error and nothing after the last blank for no key. A job on its first delivery needs none.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -124,54 +125,87 @@ def failure_of(settlement: Settlement) -> Failure | None:
     return getattr(settlement.outcome, "failure", None)
 
 
+def journal_lines(completed: Sequence[Settlement], others: Sequence[Settlement]) -> bytes:
+    """A line of history for each settlement, those that plainly *completed* first. Hot: about 0.5 µs for one of them.
+
+    `encode_lines` ends the last line, too.
+    """
+    lines = _ENCODER.encode_lines([_line(each, "completed") for each in completed])
+    return (lines + b"\n".join(map(journal_line, others))).removesuffix(b"\n")
+
+
 def journal_line(settlement: Settlement) -> bytes:
     """A settlement as a line of history; what was given back before it was started has none to tell."""
-    taken, outcome = settlement.delivery, settlement.outcome
+    outcome = settlement.outcome
     if isinstance(outcome, Released) and not settlement.type:
         return NO_HISTORY
-    line: list[Any] = [
+    line = _line(settlement, "dead" if isinstance(outcome, Crashed) and outcome.final else OUTCOME_NAMES[type(outcome)])
+    failure = failure_of(settlement)
+    if failure is not None:
+        line += (failure.error_class, failure.message, failure.traceback)
+    return _ENCODER.encode(line)
+
+
+def _line(settlement: Settlement, outcome: str) -> tuple[Any, ...]:
+    taken = settlement.delivery
+    return (
         taken.job_id,
         settlement.type,
         taken.rank,
         taken.generation,
         taken.attempt,
-        "dead" if isinstance(outcome, Crashed) and outcome.final else OUTCOME_NAMES[type(outcome)],
-        taken.queued_ms,
+        outcome,
+        int(taken.entry_id.partition(b"-")[0]),
         settlement.started_ms,
-        round(settlement.duration_ms, 3),
-    ]
-    failure = failure_of(settlement)
-    if failure is not None:
-        line += [failure.error_class, failure.message, failure.traceback]
-    return msgspec.json.encode(line)
+        int(settlement.duration_ms * 1000) / 1000,  # to the µs; half the price of round()
+    )
+
+
+class _Line(msgspec.Struct, array_like=True, gc=False):
+    """What `_line` writes, and a failure's three texts."""
+
+    job_id: str
+    type: str
+    rank: int
+    generation: int
+    attempt: int
+    outcome: str
+    queued_ms: int
+    started_ms: int
+    duration_ms: float
+    error_class: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_LINES: Final = msgspec.json.Decoder(_Line)
 
 
 def read_journal_entry(queue: str, fields: list[bytes]) -> list[Execution]:
-    """The executions in an entry of the journal."""
-    worker = fields[3].decode()
+    """The executions in an entry of the journal. Hot: about 0.5 µs each."""
+    worker, lines = fields[3].decode(), fields[5]
+    if lines.startswith(NO_HISTORY) or b"\n" + NO_HISTORY in lines:
+        lines = b"\n".join(line for line in lines.split(b"\n") if line != NO_HISTORY)
     return [
-        _execution(queue, worker, msgspec.json.decode(line)) for line in fields[5].split(b"\n") if line != NO_HISTORY
+        Execution(
+            job_id=line.job_id,
+            queue=queue,
+            type=line.type,
+            priority=PRIORITIES[line.rank],
+            generation=line.generation,
+            attempt=line.attempt,
+            outcome=line.outcome,
+            worker=worker,
+            queued_ms=line.queued_ms,
+            started_ms=line.started_ms,
+            duration_ms=line.duration_ms,
+            error_class=line.error_class,
+            error_message=line.error_message,
+            traceback=line.traceback,
+        )
+        for line in _LINES.decode_lines(lines)
     ]
-
-
-def _execution(queue: str, worker: str, line: list[Any]) -> Execution:
-    error_class, message, traceback = [*line[9:12], None, None, None][:3]
-    return Execution(
-        job_id=line[0],
-        queue=queue,
-        type=line[1],
-        priority=PRIORITIES[line[2]],
-        generation=line[3],
-        attempt=line[4],
-        outcome=line[5],
-        worker=worker,
-        queued_ms=line[6],
-        started_ms=line[7],
-        duration_ms=line[8],
-        error_class=error_class,
-        error_message=message,
-        traceback=traceback,
-    )
 
 
 def failure_json(failure: Failure) -> bytes:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from jobqueue.broker import scripts
 from jobqueue.broker.base import Delivery, Settlement
-from jobqueue.broker.entry import failure_json, header, journal_line, type_of
+from jobqueue.broker.entry import failure_json, header, journal_line, journal_lines, type_of
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.broker.scripts import Value
 from jobqueue.outcome import (
@@ -82,7 +82,7 @@ def command(
     result_keys: list[str] = []
     for settlement in others:
         args += _item(keys, settlement, result_keys, history=history)
-    lines = b"\n".join(map(journal_line, plain + others)) if history else b""
+    lines = journal_lines(plain, others) if history else b""
     return scripts.SETTLE.command(
         keys,
         fence=fence,

@@ -20,6 +20,8 @@ _log = structlog.get_logger("jobqueue.scheduler")
 _LOOK_FOR_QUEUES = timedelta(seconds=2)
 _LISTEN = timedelta(seconds=20)
 _SHIP = timedelta(seconds=1)
+_SHIP_SOON = timedelta(milliseconds=100)
+_MANY_SHIPPED = 1_000  # a look costs as much as shipping some 500 executions
 _RETIRE = timedelta(hours=1)
 _REAP_JITTER = 0.2
 _LONGEST_BACKOFF = timedelta(seconds=30)
@@ -84,9 +86,10 @@ class Scheduler:
         async def reap() -> None:
             await self.broker.reap(queue)
 
-        async def ship() -> None:
+        async def ship() -> timedelta:
             assert self.shipping is not None
-            await ship_queue(self.broker.journal, self.shipping.archive, queue)
+            shipped = await ship_queue(self.broker.journal, self.shipping.archive, queue)
+            return _SHIP_SOON if shipped >= _MANY_SHIPPED else _SHIP
 
         if not self._due_soon:
             loops.create_task(self._loop("listen", self._listen, _LISTEN / 2, longest_backoff=_NONE))

@@ -9,7 +9,7 @@ under the same ids. So a page, a cursor and a trim all name the primary that the
 """
 
 from jobqueue import crash
-from jobqueue.broker.base import Journal
+from jobqueue.broker.base import Journal, JournalPage
 from jobqueue.record import JournalKind
 from jobqueue.repository.base import Archive
 
@@ -37,16 +37,18 @@ async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: Jour
     total = 0
     primary = await journal.primary(queue)
     for _ in range(_MOST_PAGES):
-        shipped = await _ship_page(journal, archive, queue, kind, epoch, primary)
-        if shipped is None:
+        page = await _ship_page(journal, archive, queue, kind, epoch, primary)
+        if page is None:
             break
-        total += shipped
+        total += len(page.executions) + len(page.dead_letters)
+        if not page.full:  # what has come meanwhile goes with the next look: small pages cost the most
+            break
     return total
 
 
 async def _ship_page(
     journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str, primary: str
-) -> int | None:
+) -> JournalPage | None:
     """One transaction. None when there was nothing left, another shipper is at it, or another server the primary."""
     async with archive.cursor(queue, kind, epoch, primary) as cursor:
         if cursor is None:
@@ -67,4 +69,4 @@ async def _ship_page(
     if page is None:
         return None
     crash.point("after_trim")
-    return len(page.executions) + len(page.dead_letters)
+    return page

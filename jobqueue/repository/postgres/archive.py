@@ -12,6 +12,8 @@ from jobqueue.errors import RepositoryError
 from jobqueue.record import MAY_RETURN, DeadLetter, Execution, JournalKind, entry_order
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.fault import RowRefused
+from jobqueue.repository.postgres.packing import COLUMNS as PACKED_COLUMNS
+from jobqueue.repository.postgres.packing import pack_executions
 from jobqueue.repository.postgres.queries import ARCHIVE as SQL
 from jobqueue.repository.postgres.row import (
     DEAD_LETTERS,
@@ -31,7 +33,7 @@ UNFINISHED_AFTER: Final = timedelta(seconds=30)
 
 UNFINISHED_AT_ONCE: Final = 100
 _DAYS_AHEAD: Final = 3
-_EXECUTIONS_AT_ONCE: Final = 5_000  # about 50 ms
+_EXECUTIONS_AT_ONCE: Final = 5_000  # about 35 ms
 _MOST_REPLACED: Final = 50
 _LETTERS_AT_ONCE: Final = 100  # each holds a body of up to 1 MiB
 
@@ -74,6 +76,27 @@ class PostgresCursor:
         self.position = upto
 
     async def _write_executions(self, executions: Sequence[Execution], now: datetime, *, doubtful: bool) -> None:
+        for start in range(0, len(executions), _EXECUTIONS_AT_ONCE):
+            bite = executions[start : start + _EXECUTIONS_AT_ONCE]
+            left = bite if doubtful else await self._copy_packed(bite, now)
+            if left:
+                await self._copy_rows(left, now, doubtful=doubtful)
+
+    async def _copy_packed(self, executions: Sequence[Execution], now: datetime) -> Sequence[Execution]:
+        """Write those that are as executions should be. Returns the others; all of them, when any was refused."""
+        packed = pack_executions(executions, namespace=self._namespace, now=now)
+        if not packed.rows:
+            return packed.odd
+        await self._session.value(SQL.ensure_partitions, sorted(packed.days))
+        try:
+            async with self._session.savepoint():
+                await self._session.copy_packed(EXECUTIONS.name, PACKED_COLUMNS, packed.data)
+        except RowRefused:
+            return executions
+        return packed.odd
+
+    async def _copy_rows(self, executions: Sequence[Execution], now: datetime, *, doubtful: bool) -> None:
+        """The slow and careful way: it finds what is here already, and the one row that is refused."""
         rows = [execution_row(each, namespace=self._namespace, now=now) for each in executions]
         if doubtful:
             rows = await self._unknown(EXECUTIONS, rows, SQL.known_executions)

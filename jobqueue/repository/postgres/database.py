@@ -67,6 +67,21 @@ class Session:
             except (TypeError, ValueError, OverflowError) as error:  # of the encoder, which asyncpg does not wrap here
                 raise RowRefused(f"a value for {_SCHEMA}.{table} cannot be encoded: {error}") from error
 
+    async def copy_packed(self, table: str, columns: Sequence[str], data: bytes) -> None:
+        """Write rows that are in COPY's binary format already.
+
+        Raises:
+            RowRefused: a value cannot be stored.
+        """
+        with translating(self._place):
+            await self._connection.copy_to_table(
+                table,
+                schema_name=_SCHEMA,
+                columns=list(columns),
+                source=memoryview(data),  # bytes would be taken for the name of a file
+                format="binary",
+            )
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """What happens inside is undone alone when the data of a row is refused."""

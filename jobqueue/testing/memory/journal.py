@@ -29,9 +29,12 @@ class MemoryJournal:
         ids = [entry_id for entry_id in entries if entry_order(entry_id) > entry_order(after)][:count]
         if not ids:
             return None
+        page = JournalPage(last=ids[-1], full=len(ids) == count)
         if kind == "dead":
-            return JournalPage(last=ids[-1], dead_letters=[of.dead[entry_id] for entry_id in ids])
-        return JournalPage(last=ids[-1], executions=[each for entry_id in ids for each in of.journal[entry_id]])
+            page.dead_letters = [of.dead[entry_id] for entry_id in ids]
+        else:
+            page.executions = [each for entry_id in ids for each in of.journal[entry_id]]
+        return page
 
     async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:
         of = self._store.queue(queue)
