@@ -46,9 +46,7 @@ class RedisJournal:
             raise refused(entries) from entries
         if not entries:
             return None
-        page = JournalPage(
-            last=entries[-1][0].decode(), primary=self._primary(info), full=len(entries) >= count
-        )
+        page = JournalPage(last=entries[-1][0].decode(), primary=self._primary(info), full=len(entries) >= count)
         for entry_id, fields in entries:
             if kind == "journal":
                 page.executions += entry.read_journal_entry(queue, fields)

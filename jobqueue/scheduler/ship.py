@@ -16,6 +16,8 @@ from jobqueue.repository.base import Archive
 PAGE = 200
 """Entries of a stream in one transaction; an entry of the journal holds a batch of executions."""
 _MOST_PAGES = 1_000
+_WORTH_A_LOOK = 5_000
+"""A page costs as much as shipping some 500 executions, so that small ones should wait and grow."""
 _KINDS: tuple[JournalKind, ...] = ("dead", "journal")
 
 
@@ -41,8 +43,8 @@ async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: Jour
         if page is None:
             break
         total += len(page.executions) + len(page.dead_letters)
-        if not page.full:  # what has come meanwhile goes with the next look: small pages cost the most
-            break
+        if not page.full and len(page.executions) < _WORTH_A_LOOK:
+            break  # what has come meanwhile goes with the next look
     return total
 
 
