@@ -157,7 +157,7 @@ def _line(settlement: Settlement, outcome: str) -> tuple[Any, ...]:
         outcome,
         int(taken.entry_id.partition(b"-")[0]),
         settlement.started_ms,
-        int(settlement.duration_ms * 1000) / 1000,  # to the µs; half the price of round()
+        int(settlement.duration_ms * 1000 + 0.5) / 1000,  # to the µs, for half the price of round()
     )
 
 

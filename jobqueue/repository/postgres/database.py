@@ -27,6 +27,7 @@ _Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 _CLIENT_GRACE = timedelta(seconds=1)  # the server's own timeout gives the better message
 _IDLE_LIMIT = timedelta(seconds=30)  # between two statements of one transaction: the shipper reads Redis there
 _SCHEMA = "jobqueue"
+_CHUNK = 256 * 1024
 
 
 class Session:
@@ -78,7 +79,7 @@ class Session:
                 table,
                 schema_name=_SCHEMA,
                 columns=list(columns),
-                source=memoryview(data),  # bytes would be taken for the name of a file
+                source=_chunks(data),  # bytes would be taken for the name of a file
                 format="binary",
             )
 
@@ -96,6 +97,12 @@ class Session:
     async def _command(self, sql: str) -> None:
         with translating(self._place):
             await self._connection.execute(sql)
+
+
+async def _chunks(data: bytes) -> AsyncIterator[bytes]:
+    """The server stores the first of them while the others are on their way."""
+    for start in range(0, len(data), _CHUNK):
+        yield data[start : start + _CHUNK]
 
 
 class Database:

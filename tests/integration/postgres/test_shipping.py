@@ -97,7 +97,7 @@ class Disturbance:
             (Session, "rows"),
             (Session, "row"),
             (Session, "value"),
-            (Session, "copy"),
+            (Session, "copy_packed"),
             (Session, "_command"),
             (asyncpg.pool.PoolConnectionProxy, "execute"),  # BEGIN and COMMIT
         ]:
