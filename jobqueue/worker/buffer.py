@@ -14,6 +14,7 @@ class Buffer:
         self._max_crashes = max_crashes
         self.waiting: deque[Delivery] = deque()
         self.suspects: deque[Delivery] = deque()
+        self._seen: tuple[set[Delivery], set[Delivery]] = (set(), set())
 
     def admit(self, deliveries: Sequence[Delivery]) -> None:
         """Take what was fetched: in order already, so only a mixture with older ones is sorted."""
@@ -46,11 +47,13 @@ class Buffer:
         self.suspects.append(first)
         return rest
 
-    def take_waiting(self) -> list[Delivery]:
-        """Everything but the suspects."""
-        waiting = list(self.waiting)
-        self.waiting.clear()
-        return waiting
+    def take_stuck(self) -> list[Delivery]:
+        """What has waited since the call before the last, to be given back."""
+        stuck = [each for each in self.waiting if each in self._seen[0]]
+        if stuck:
+            self.waiting = deque(each for each in self.waiting if each not in self._seen[0])
+        self._seen = (self._seen[1], set(self.waiting))
+        return stuck
 
     def take_beyond(self, count: int) -> list[Delivery]:
         """What waits behind the first *count*, to be given back."""

@@ -76,7 +76,6 @@ class Incarnation:
         self._burst = burst
         self._settler = Settler(consumer, self._settled)
         self._buffer = Buffer(consumer.queues, max_crashes=limits.max_crashes)
-        self._kept_waiting = False
         self._held: set[Delivery] = set()
         self._runs: set[Run] = set()
         self._left_behind: set[asyncio.Task[None]] = set()
@@ -84,7 +83,6 @@ class Incarnation:
         self._filling = False
         self._alone = False
         self._finished_count = 0
-        self._finished_total = 0
         self._rate, self._rated_at = 0.0, clock.monotonic()
         self._room = asyncio.Event()
         self._room.set()
@@ -314,7 +312,6 @@ class Incarnation:
         self._runs.discard(run)
         self._free += 1
         self._finished_count += 1
-        self._finished_total += 1
         if run.stop is not Stop.FENCED:
             ms = (self._monotonic() - run.started) * 1000
             envelope = run.envelope
@@ -355,7 +352,6 @@ class Incarnation:
 
     async def _watch(self) -> None:
         """Deadlines, handlers that ignore their cancellation, and jobs that wait too long for a slot."""
-        finished = self._finished_total
         while True:
             if not self._runs:
                 self._active.clear()
@@ -370,16 +366,14 @@ class Incarnation:
                     run.ask_to_stop(Stop.TIMEOUT, now)
                 elif run.stop is not None and (_ended(run) or now >= run.stop_at + grace):
                     self._conclude(run)
-            self._release_stuck(self._finished_total - finished)
-            finished = self._finished_total
+            self._release_stuck()
 
-    def _release_stuck(self, finished: int) -> None:
-        """Give back what was read ahead and, at the pace of the last tick, will not start within the next."""
-        stuck = self._free == 0 and len(self._buffer.waiting) > finished
-        if stuck and self._kept_waiting:
+    def _release_stuck(self) -> None:
+        """Give back what was read ahead and has waited for two ticks: the pace has dropped, or others overtake it."""
+        stuck = self._buffer.take_stuck()
+        if stuck:
             self._rate = 0.0
-            self._release(self._buffer.take_waiting())
-        self._kept_waiting = stuck
+            self._release(stuck)
 
     def _conclude(self, run: Run) -> None:
         """End a run that was asked to stop: one cancelled before it began, or one that ignores it."""

@@ -68,11 +68,17 @@ def test_all_but_one_suspect_is_given_back_before_it_is_run(buffer: Buffer) -> N
     assert [each.job_id for each in buffer.suspects] == ["s1"]
 
 
-def test_what_waits_is_given_back_without_the_suspects(buffer: Buffer) -> None:
-    buffer.admit([named("a", "first", 0), named("suspect", "first", 0, crashes=2)])
+def test_what_has_waited_for_two_ticks_is_given_back_and_nothing_else(buffer: Buffer) -> None:
+    buffer.admit([named("a", "second", 0), named("b", "second", 0), named("c", "first", 0, crashes=2)])
+    assert buffer.take_stuck() == []
+    buffer.waiting.popleft()
+    buffer.admit([named("d", "first", 0)])
+    assert buffer.take_stuck() == []
 
-    assert [each.job_id for each in buffer.take_waiting()] == ["a"]
-    assert len(buffer.suspects) == 1
+    assert [each.job_id for each in buffer.take_stuck()] == ["b"]
+    assert [each.job_id for each in buffer.suspects] == ["c"]
+    assert [each.job_id for each in buffer.take_stuck()] == ["d"]
+    assert not buffer.waiting
 
 
 def test_only_paused_queues_are_given_back(buffer: Buffer) -> None:
