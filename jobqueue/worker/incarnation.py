@@ -185,8 +185,12 @@ class Incarnation:
         taken = await self.consumer.fetch(want, skip=self._paused, wait=slot_free and not self._burst)
         if taken:
             crash.point("after_fetch")
+            surplus = _surplus(taken, want)
             await self._hear_of_pauses(taken)
-            self._admit(taken, ahead)
+            self._admit(taken[: len(taken) - len(surplus)], ahead)
+            if surplus:
+                self._held.update(surplus)
+                self._release(surplus)
             if len(taken) < _FEW:
                 # Few jobs start sooner than the next read is sent; of many, the next are on their way meanwhile.
                 await asyncio.sleep(0)
@@ -481,6 +485,18 @@ class Incarnation:
         for run in self._runs:
             run.stop = None if run.stop is None else Stop.FENCED
         await self._stop_runs(Stop.FENCED, grace_s=min(1.0, self._limits.cancel_grace.total_seconds()))
+
+
+def _surplus(taken: Sequence[Delivery], want: int) -> Sequence[Delivery]:
+    """What lower streams gave below one that gave all that was asked of it, and may have more.
+
+    COUNT counts per stream. Slots that fell free since the read was sent would have room for it.
+    """
+    for n in range(len(taken) - want):
+        first, last = taken[n], taken[n + want - 1]
+        if (first.queue, first.rank) == (last.queue, last.rank):
+            return taken[n + want :]
+    return ()
 
 
 def _ended(run: Run) -> bool:
