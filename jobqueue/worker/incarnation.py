@@ -432,10 +432,18 @@ class Incarnation:
         self._release(self._buffer.take_all())
         if self._runs:
             _log.info("worker.draining", running=len(self._runs))
-        await self._unless_hurried(self._quiet.wait(), self._limits.shutdown_timeout.total_seconds())
+        await self._unless_hurried(self._drain(), self._limits.shutdown_timeout.total_seconds())
         await self._stop_runs(Stop.SHUTDOWN, grace_s=min(1.0, self._limits.cancel_grace.total_seconds()))
         # With the broker away this goes on until the lease is lost, or somebody hurries.
         await self._unless_hurried(self._leave(), None)
+
+    async def _drain(self) -> None:
+        """Give back what a fetch that was cut off has taken: it need not wait for what runs. Let that finish."""
+        with suppress(BrokerError):
+            unheard_of = await self._unheard_of()
+            self._held.update(unheard_of)
+            self._release(unheard_of)
+        await self._quiet.wait()
 
     async def _leave(self) -> None:
         pause = _PAUSE_AFTER_ERROR_S
