@@ -39,7 +39,7 @@ BREAKAGES = {
     "a promoted job stays among the delayed": (scripts.PROMOTE, "redis.call('ZREM', delayed, unpack(gone))"),
     "an idempotency key is not kept": (
         scripts.ENQUEUE,
-        "if plan.key then redis.call('SET', plan.key, id .. ' ' .. plan.digest, 'PX', plan.key_ttl) end",
+        "if plan.key then call('SET', plan.key, id .. ' ' .. plan.digest, 'PX', plan.key_ttl) end",
     ),
     "a cancelled job keeps its unique key": (scripts.CANCEL, "redis.call('HDEL', unique, lock)"),
     "a settled entry stays in its stream": (scripts.SETTLE, "redis.call('XDEL', streams[job.rank + 1], job.entry)"),

@@ -91,7 +91,7 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
                 await enqueue(broker, job(2), run_at_ms=1)
                 worker = await broker.join([Q])
                 one, two = await take(worker, 2)
-                await settle(worker, COMPLETED, one, result_ttl_ms=1_000)
+                await settle(worker, COMPLETED, one, result_ttl_ms=600_000)
                 await settle(worker, DEAD, two)
                 worker.heartbeat().beat({Q: {one.job_id: b"1"}})
                 await broker.promote(Q)
@@ -168,7 +168,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
     assert page is not None
     outcomes = [COMPLETED, RELEASED, DEAD, RETRY_NOW, Snoozed(9), Cancelled(), Expired(), COMPLETED]
     settlements = [
-        Settlement(delivery=each, outcome=outcome, type="t", result_ttl_ms=1_000)
+        Settlement(delivery=each, outcome=outcome, type="t", result_ttl_ms=600_000)
         for each, outcome in zip(taken, outcomes, strict=True)
     ]
     await broker.cancel(queue, taken[1].job_id)

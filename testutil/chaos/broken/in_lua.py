@@ -38,8 +38,8 @@ def bounded_job_stream() -> None:
     """Job streams have a MAXLEN, so that they cannot grow for ever."""
     change(
         scripts.ENQUEUE,
-        "call('XADD', streams[rank + 1], '*', 'i', id, 'b', ARGV[3 * n + 2])",
-        "call('XADD', streams[rank + 1], 'MAXLEN', 8, '*', 'i', id, 'b', ARGV[3 * n + 2])",
+        "rank .. call('XADD', streams[rank + 1], '*', 'i', id, 'b', body)",
+        "rank .. call('XADD', streams[rank + 1], 'MAXLEN', 8, '*', 'i', id, 'b', body)",
     )
 
 
@@ -58,8 +58,8 @@ def live_keys_expire() -> None:
     """Keys of a queue have a time to live, so that queues nobody uses clear themselves away."""
     change(
         scripts.ENQUEUE,
-        "if fresh > 0 then\n",
-        "if fresh > 0 then\n  for _, stream in ipairs(streams) do redis.call('PEXPIRE', stream, 600000) end\n",
+        "if size > 0 then\n",
+        "if size > 0 then\n  for _, stream in ipairs(streams) do redis.call('PEXPIRE', stream, 600000) end\n",
     )
 
 
