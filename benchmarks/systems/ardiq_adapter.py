@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-from importlib.metadata import version
 from time import perf_counter, process_time
 
 import tally
@@ -13,7 +12,7 @@ import uvloop
 from ardiq import Ardiq
 
 ABOUT = {
-    "name": f"ArdiQ {version('ardiq')}",
+    "name": f"ArdiQ {tally.version('ardiq')}",
     "modes": ["one", "gathered", "bulk"],
     "results": True,
     "delayed": True,

@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 import time
-from importlib.metadata import version
 
 import tally
 import uvloop
@@ -17,7 +16,7 @@ GATHERED = 100
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"arq {version('arq')}",
+    "name": f"arq {tally.version('arq')}",
     "modes": ["one", "gathered"],
     "results": True,
     "delayed": True,

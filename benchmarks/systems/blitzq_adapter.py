@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from importlib.metadata import version
 from time import perf_counter, process_time
 
 import tally
@@ -17,7 +16,7 @@ COMMON_SETTINGS = (
     " only with results on; bulk is enqueue_many"
 )
 ABOUT = {
-    "name": f"BlitzQ {version('blitzq')}",
+    "name": f"BlitzQ {tally.version('blitzq')}",
     "modes": ["one", "gathered", "bulk"],
     "results": True,
     "delayed": True,

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -16,7 +15,7 @@ import uvloop
 from cauli import AsyncCauli
 
 ABOUT = {
-    "name": f"cauli {version('cauli')}",
+    "name": f"cauli {tally.version('cauli')}",
     "modes": ["one", "gathered", "bulk"],
     "results": True,
     "delayed": True,

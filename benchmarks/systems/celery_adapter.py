@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from importlib.metadata import version
 
 import tally
 from celery import Celery
@@ -11,7 +10,7 @@ from celery import Celery
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"Celery {version('celery')}",
+    "name": f"Celery {tally.version('celery')}",
     "modes": ["one"],
     "results": True,
     "delayed": True,

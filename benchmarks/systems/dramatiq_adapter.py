@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-from importlib.metadata import version
 
 import dramatiq
 import redis
@@ -18,7 +17,7 @@ from dramatiq.results.backends.redis import RedisBackend
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"dramatiq {version('dramatiq')}",
+    "name": f"dramatiq {tally.version('dramatiq')}",
     "modes": ["one"],
     "results": True,
     "delayed": True,

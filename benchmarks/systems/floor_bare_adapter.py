@@ -5,9 +5,9 @@ import json
 import signal
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Sequence
-from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import hiredis
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
 
 def describe() -> dict:
     return {
-        "name": f"floor: Streams on a bare protocol, hiredis {version('hiredis')}",
+        "name": f"floor: Streams on a bare protocol, hiredis {tally.version('hiredis')}",
         "modes": ["one", "gathered", "bulk"],
         "results": False,
         "delayed": False,
@@ -109,7 +109,9 @@ def describe() -> dict:
 
 
 def addition(task: str, n: int) -> tuple:
-    return (b"XADD", STREAM, b"*", b"task", task, b"body", json.dumps({"n": n, "text": tally.text(n)}))
+    """As little as says which job it is, of what type, with what arguments."""
+    body = json.dumps({"type": task, "payload": {"n": n, "text": tally.text(n)}}, separators=(",", ":"))
+    return (b"XADD", STREAM, b"*", b"id", str(uuid.uuid4()), b"body", body)
 
 
 async def produce(options: dict) -> dict:
@@ -200,12 +202,13 @@ class Worker:
         self._stopping = True
 
     async def _take(self, entries: list) -> None:
-        for entry_id, (_, task, _, body) in entries:
-            if task == b"noop":
-                await noop(**json.loads(body))
+        for entry_id, (_, _, _, body) in entries:
+            job = json.loads(body)
+            if job["type"] == "noop":
+                await noop(**job["payload"])
                 self._done.append(entry_id)
             else:
-                self._buffer.put_nowait((entry_id, body))
+                self._buffer.put_nowait((entry_id, job["payload"]))
         self._settle_soon()
         while self._buffer.qsize() > READ_AHEAD:
             self._taken.clear()
@@ -213,9 +216,9 @@ class Worker:
 
     async def _slot(self) -> None:
         while True:
-            entry_id, body = await self._buffer.get()
+            entry_id, payload = await self._buffer.get()
             self._taken.set()
-            await io(**json.loads(body))
+            await io(**payload)
             self._done.append(entry_id)
             self._buffer.task_done()
             self._settle_soon()

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from importlib.metadata import version
+import uuid
 
 import redis.asyncio
 import tally
@@ -33,7 +33,7 @@ async def io(n: int, text: str) -> None:
 
 def describe() -> dict:
     return {
-        "name": f"floor: Streams on redis-py {version('redis')}",
+        "name": f"floor: Streams on redis-py {tally.version('redis')}",
         "modes": ["one", "gathered", "bulk"],
         "results": False,
         "delayed": False,
@@ -44,7 +44,9 @@ def describe() -> dict:
 
 
 def fields(task: str, n: int) -> dict:
-    return {"task": task, "body": json.dumps({"n": n, "text": tally.text(n)})}
+    """As little as says which job it is, of what type, with what arguments."""
+    body = json.dumps({"type": task, "payload": {"n": n, "text": tally.text(n)}}, separators=(",", ":"))
+    return {"id": str(uuid.uuid4()), "body": body}
 
 
 async def produce(options: dict) -> dict:
@@ -129,11 +131,12 @@ class Worker:
 
     async def _take(self, entries: list) -> None:
         for entry_id, entry in entries:
-            if entry[b"task"] == b"noop":
-                await noop(**json.loads(entry[b"body"]))
+            job = json.loads(entry[b"body"])
+            if job["type"] == "noop":
+                await noop(**job["payload"])
                 self._done.append(entry_id)
             else:
-                self._buffer.put_nowait((entry_id, entry[b"body"]))
+                self._buffer.put_nowait((entry_id, job["payload"]))
         if self._done:
             self._settle_soon()
             await self._settled()
@@ -143,9 +146,9 @@ class Worker:
 
     async def _slot(self) -> None:
         while True:
-            entry_id, body = await self._buffer.get()
+            entry_id, payload = await self._buffer.get()
             self._taken.set()
-            await io(**json.loads(body))
+            await io(**payload)
             self._done.append(entry_id)
             self._buffer.task_done()
             self._settle_soon()

@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 import time
-from importlib.metadata import version
 
 import tally
 from huey import RedisHuey
@@ -13,7 +12,7 @@ from redis import ConnectionPool
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"huey {version('huey')}",
+    "name": f"huey {tally.version('huey')}",
     "modes": ["one"],
     "results": True,
     "delayed": True,

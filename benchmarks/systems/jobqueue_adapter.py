@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib.metadata import version
 
 import tally
 import uvloop
@@ -41,7 +40,7 @@ registry = make_registry()
 
 def describe() -> dict:
     return {
-        "name": f"jobqueue {version('jobqueue-asyncio')}",
+        "name": f"jobqueue {tally.version('jobqueue-asyncio')}",
         "modes": ["one", "gathered", "bulk"],
         "results": True,
         "delayed": True,

@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 import time
-from importlib.metadata import version
 from time import perf_counter, process_time
 
 import tally
@@ -13,7 +12,7 @@ from mayu import App, configure_logging
 from mayu.worker import WorkerRunner
 
 ABOUT = {
-    "name": f"mayu {version('mayu')}",
+    "name": f"mayu {tally.version('mayu')}",
     "modes": ["one"],
     "results": True,
     "delayed": True,

@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from datetime import timedelta
-from importlib.metadata import version
 
 import redis
 import tally
@@ -14,7 +13,7 @@ BULK = 1_000
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"RQ {version('rq')}",
+    "name": f"RQ {tally.version('rq')}",
     "modes": ["one", "bulk"],
     "results": True,
     "delayed": True,

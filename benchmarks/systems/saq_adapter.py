@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 import time
-from importlib.metadata import version
 
 import orjson
 import tally
@@ -16,7 +15,7 @@ GATHERED = 100
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"SAQ {version('saq')}",
+    "name": f"SAQ {tally.version('saq')}",
     "modes": ["one", "gathered"],
     "results": True,
     "delayed": True,

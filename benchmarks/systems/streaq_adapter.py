@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 import time
-from importlib.metadata import version
 
 import tally
 import uvloop
@@ -16,7 +15,7 @@ GATHERED = 100
 WARM_UP = 10
 
 DESCRIPTION = {
-    "name": f"streaQ {version('streaq')}",
+    "name": f"streaQ {tally.version('streaq')}",
     "modes": ["one", "gathered", "bulk"],
     "results": True,
     "delayed": True,

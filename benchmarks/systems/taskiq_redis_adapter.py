@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 
 import tally
 import uvloop
@@ -20,7 +19,7 @@ WARM_UP = 10
 STOP_S = 5
 
 DESCRIPTION = {
-    "name": f"taskiq-redis {version('taskiq-redis')}",
+    "name": f"taskiq-redis {tally.version('taskiq-redis')}",
     "modes": ["one", "gathered"],
     "results": True,
     "delayed": False,

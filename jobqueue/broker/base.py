@@ -317,8 +317,8 @@ class Broker(Protocol):
         there, and within seconds. One listener hears of each."""
         ...
 
-    async def reap(self, queue: str) -> int:
-        """Give the jobs of dead workers back. Returns how many."""
+    async def reap(self, queue: str, *, unless_within: timedelta = timedelta(0)) -> int:
+        """Give the jobs of dead workers back, unless a reaper has looked within that time. Returns how many."""
         ...
 
     async def cancel(self, queue: str, job_id: str) -> JobState | None:

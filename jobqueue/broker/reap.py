@@ -50,9 +50,11 @@ class Reaper:
         self._history = history
         self._journal_max = journal_max
 
-    async def reap(self) -> int:
-        """One tick. Returns how many jobs were given back or buried."""
-        verdict = await self._line.call(scripts.JANITOR.command(self._keys, lease_ms=self._lease_ms))
+    async def reap(self, *, fresh_ms: int = 0) -> int:
+        """One tick; none while another reaper's is younger than *fresh_ms*. Returns how many jobs were given back
+        or buried."""
+        look = scripts.JANITOR.command(self._keys, lease_ms=self._lease_ms, fresh_ms=fresh_ms)
+        verdict = await self._line.call(look)
         if verdict[0] == 0:
             return 0
         dead = [consumer.decode() for consumer in verdict[1:]]

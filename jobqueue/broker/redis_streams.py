@@ -194,7 +194,7 @@ class RedisStreamsBroker:
             if rung is not None:
                 heard(bells[rung[0]])
 
-    async def reap(self, queue: str) -> int:
+    async def reap(self, queue: str, *, unless_within: timedelta = timedelta(0)) -> int:
         if queue in self._unlisted and await enlist(self._caring, self.namespace, [queue]):
             self._unlisted.discard(queue)
         reaper = self._reapers.get(queue)
@@ -208,7 +208,7 @@ class RedisStreamsBroker:
                 history=self.history,
                 journal_max=self._journal_max,
             )
-        return await reaper.reap()
+        return await reaper.reap(fresh_ms=to_ms(unless_within))
 
     async def cancel(self, queue: str, job_id: str) -> JobState | None:
         job_id = canonical_id(job_id)

@@ -71,7 +71,7 @@ SETTLE: Final = Script(
 )
 BEAT: Final = Script("beat", args=("consumer", "lease_ms"))
 PROMOTE: Final = Script("promote", args=("limit", "max_bytes"))
-JANITOR: Final = Script("janitor", args=("lease_ms",))
+JANITOR: Final = Script("janitor", args=("lease_ms", "fresh_ms"))
 FORGET: Final = Script("forget", args=("consumer", "leaving"))
 CANCEL: Final = Script("cancel", args=("id", "line"))
 LOCATE: Final = Script("locate", args=("id",))

@@ -24,6 +24,8 @@ _SHIP_SOON = timedelta(milliseconds=100)
 _MANY_SHIPPED = 1_000  # a look costs as much as shipping some 500 executions
 _RETIRE = timedelta(hours=1)
 _REAP_JITTER = 0.2
+# With its jitter a look may be 1.4 intervals after the one before: less than half a lease, which looks like an outage.
+_FRESH = 0.2
 _LONGEST_BACKOFF = timedelta(seconds=30)
 _NONE = timedelta(0)
 """After an outage, recovery must not wait for more than its period."""
@@ -84,7 +86,7 @@ class Scheduler:
             return await promote_due(self.broker, queue)
 
         async def reap() -> None:
-            await self.broker.reap(queue)
+            await self.broker.reap(queue, unless_within=self.reap_interval * _FRESH)
 
         async def ship() -> timedelta:
             assert self.shipping is not None

@@ -2,6 +2,7 @@
 -- janitor: a reaper's tick. Names the consumers that are dead: in a group without a lease ahead.
 -- After a gap in which neither a worker nor a reaper was heard, reapers wait one lease first (amnesty), so that the
 -- living renew before anyone is judged.
+-- A fleet looks once, not once for each of its reapers: a look costs as much as there are workers.
 -- returns {1, consumer...}, or {0, ms of amnesty left}
 local critical = KEYS[1]             -- STREAM
 local high     = KEYS[2]             -- STREAM
@@ -10,12 +11,15 @@ local low      = KEYS[4]             -- STREAM
 local workers  = KEYS[5]             -- ZSET  consumer -> lease deadline, ms
 local meta     = KEYS[6]             -- HASH  queue flags and counters
 local lease_ms = tonumber(ARGV[1])
+local fresh_ms = tonumber(ARGV[2])   -- of no use while another reaper's look is younger
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local seen = redis.call('HMGET', meta, 'janitor_ms', 'beat_ms', 'amnesty_ms', 'lease_ms')
 local last = math.max(tonumber(seen[1] or '0'), tonumber(seen[2] or '0'))
 local amnesty = tonumber(seen[3] or '0')
+local age = now - tonumber(seen[1] or '0')
+if age >= 0 and age < fresh_ms and amnesty <= now then return {1} end
 local leases = redis.call('ZRANGE', workers, 0, -1, 'WITHSCORES')
 redis.call('HSET', meta, 'janitor_ms', now)
 -- A clock that went back leaves both ahead of now; neither may hold recovery up for longer than a lease.

@@ -66,7 +66,7 @@ class MemoryBroker:
             self.store.put(of, job, due_ms=now)
         return None
 
-    async def reap(self, queue: str) -> int:
+    async def reap(self, queue: str, *, unless_within: timedelta = timedelta(0)) -> int:
         return reap(self.store, self.store.queue(queue))
 
     # operators

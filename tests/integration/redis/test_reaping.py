@@ -180,3 +180,22 @@ async def test_f29_a_worker_name_is_never_registered_twice(broker: RedisStreamsB
     command = scripts.REGISTER.command(broker.keys(Q), consumer=worker.name, lease_ms=int(timedelta(1).total_seconds()))
 
     assert await broker.call(command) == 0
+
+
+async def test_a_look_is_left_out_while_another_reapers_is_fresh(make_broker: MakeBroker) -> None:
+    """A fleet looks for the dead once, not once for each of its workers."""
+    broker = make_broker(lease=SHORT)
+    worker = await broker.join([Q])
+    await enqueue(broker, job())
+    await take(worker, 1)
+    await reap(broker, 1)
+
+    await enqueue(broker, job())
+    other = await broker.join([Q])
+    await take(other, 2)
+    await expired(broker, other.name)
+    looked_ms = worker.now_ms()
+    await broker.call(["HSET", broker.keys(Q).meta, "janitor_ms", looked_ms, "beat_ms", looked_ms])
+
+    assert await broker.reap(Q, unless_within=timedelta(hours=1)) == 0
+    assert await broker.reap(Q) == 2

@@ -197,7 +197,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
             keys, consumer=worker.name, lease_ms=99_000, more_args=[taken[0].job_id, b'{"done":1}']
         ),
         "promote": lambda: scripts.PROMOTE.command(keys, limit=100, max_bytes=10_000),
-        "janitor": lambda: scripts.JANITOR.command(keys, lease_ms=1_000),
+        "janitor": lambda: scripts.JANITOR.command(keys, lease_ms=1_000, fresh_ms=0),
         "forget": lambda: scripts.FORGET.command(keys, consumer=worker.name, leaving=1),
         "cancel running": lambda: scripts.CANCEL.command(keys, id=taken[0].job_id, line="[]"),
         "cancel ready": lambda: scripts.CANCEL.command(keys, id=ready.id, line="[]"),

@@ -85,7 +85,7 @@ async def test_f83_a_loop_that_fails_goes_on_and_the_others_do_not_notice(
     await queue.enqueue(Job("t", {}, queue="new"), delay=timedelta(milliseconds=200))
     broker, failed = queue.parts.broker, asyncio.Event()
 
-    async def reap(name: str) -> int:
+    async def reap(name: str, **_: object) -> int:
         failed.set()
         raise RuntimeError("broken")
 

@@ -44,7 +44,7 @@ def ack_before_run() -> None:
 def no_reaper() -> None:
     """Nobody looks for the jobs of dead workers."""
 
-    async def reap(_self: RedisStreamsBroker, _queue: str) -> int:
+    async def reap(_self: RedisStreamsBroker, _queue: str, **_: Any) -> int:
         return 0
 
     swap(RedisStreamsBroker, "reap", reap)
@@ -54,11 +54,11 @@ def reaper_after_traffic() -> None:
     """Reapers look only when something new has come since they looked last."""
     seen: dict[str, list[Any]] = {}
 
-    async def reap(self: RedisStreamsBroker, queue: str) -> int:
+    async def reap(self: RedisStreamsBroker, queue: str, **how: Any) -> int:
         newest = [await _newest(self, stream) for stream in self.keys(queue).streams]
         before = seen.setdefault(queue, newest)
         seen[queue] = newest
-        return await whole(self, queue) if newest != before else 0
+        return await whole(self, queue, **how) if newest != before else 0
 
     whole = swap(RedisStreamsBroker, "reap", reap)
 
