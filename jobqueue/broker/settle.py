@@ -1,7 +1,7 @@
 """Settlements as the arguments of settle.lua.
 
-The hot path: at batch 100 and with history about 4 µs of Python and 4 µs of Redis a job
-(`python -m benchmarks.core`). Plain completions travel as two ids and a line of history.
+The hot path: at batch 250 a plain completion costs 0.4 µs of Python, packing included, and with history 1.0
+(`python -m benchmarks.parts`). It travels as two ids and a line of history.
 """
 
 from collections.abc import Iterator, Sequence

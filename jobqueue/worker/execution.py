@@ -1,7 +1,15 @@
 """One delivery, from its bytes to its outcome.
 
-The hot path. Per job: one msgspec decode, one context, one asyncio task, no timer, no log line.
-About 12 µs around an empty handler (`python -m benchmarks.core`).
+The hot path. Per job: one msgspec decode, one context, one asyncio task, no timer, no log line. Measured
+for a no-op by `python -m benchmarks.parts`, µs of CPU a job:
+
+    an entry becomes a delivery              0.25
+    `prepare`: envelope, task, run           0.71
+    a task of its own                        1.25
+    `attempt`: context, arguments, handler   2.36    of it context 0.45, arguments checked 0.61
+    settlement, its command, packing it      0.45    with history 1.05
+
+The whole worker, with slots, lease, metrics and the parsing of replies, costs 8.7 (docs/explanation/performance.md).
 """
 
 import asyncio

@@ -39,11 +39,11 @@ async def test_f83_a_reaper_that_raises_recovers_the_jobs_as_soon_as_it_can_agai
     def breaking(name: str) -> None:
         work = getattr(broker, name)
 
-        async def verb(*args: object) -> object:
+        async def verb(*args: object, **how: object) -> object:
             if broken:
                 failed[name] += 1
                 raise RuntimeError(f"{name} is broken")
-            return await work(*args)
+            return await work(*args, **how)
 
         setattr(broker, name, verb)
 
@@ -70,7 +70,7 @@ async def test_f83_a_loop_that_hangs_is_seen_by_the_health_probe(scene: Scene) -
     broker = queue.parts.broker
     await queue.enqueue(Job("t", {}, queue="new"))
 
-    async def hang(name: str) -> int:
+    async def hang(name: str, **_: object) -> int:
         await asyncio.Event().wait()
         return 0
 
