@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -111,7 +110,7 @@ def describe() -> dict:
 def addition(task: str, n: int) -> tuple:
     """As little as says which job it is, of what type, with what arguments."""
     body = json.dumps({"type": task, "payload": {"n": n, "text": tally.text(n)}}, separators=(",", ":"))
-    return (b"XADD", STREAM, b"*", b"id", str(uuid.uuid4()), b"body", body)
+    return (b"XADD", STREAM, b"*", b"id", f"{n:036d}", b"body", body)
 
 
 async def produce(options: dict) -> dict:

@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 import time
-import uuid
 
 import redis.asyncio
 import tally
@@ -46,7 +45,7 @@ def describe() -> dict:
 def fields(task: str, n: int) -> dict:
     """As little as says which job it is, of what type, with what arguments."""
     body = json.dumps({"type": task, "payload": {"n": n, "text": tally.text(n)}}, separators=(",", ":"))
-    return {"id": str(uuid.uuid4()), "body": body}
+    return {"id": f"{n:036d}", "body": body}
 
 
 async def produce(options: dict) -> dict:
