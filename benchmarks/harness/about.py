@@ -10,8 +10,9 @@ from benchmarks.harness.server import version_of
 from benchmarks.harness.system import ROOT, System
 
 
-def about_run(binary: str) -> dict:
+def about_run(binary: str, *, quick: bool) -> dict:
     return {
+        "quick": quick,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),

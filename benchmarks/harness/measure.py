@@ -44,7 +44,7 @@ def measure_drain(system: System, server: Server, mode: str, jobs: int) -> Figur
     with new_tally(jobs) as (path, tally):
         # Scripts, groups and the first jobs of the warm-up are there before the memory is read.
         system.produce(url=server.url, mode=mode, jobs=1, task="noop", first=-1)
-        empty = server.read()
+        empty, kept_before = server.read(), server.kept_bytes()
         system.produce(url=server.url, mode=mode, jobs=jobs, task="noop")
         queued = server.read()
         with system.working(url=server.url, concurrency=CONCURRENCY, tally=str(path), capacity=jobs) as worker:
@@ -59,7 +59,7 @@ def measure_drain(system: System, server: Server, mode: str, jobs: int) -> Figur
             "redis_us_per_job": (drained.cpu_seconds - empty.cpu_seconds) / jobs * _US,
             "redis_commands_per_drained_job": (drained.commands - queued.commands) / jobs,
             "bytes_per_queued_job": (queued.used_memory - empty.used_memory) / jobs,
-            "bytes_left_per_job": server.kept_bytes() / jobs,
+            "bytes_left_per_job": max(0, server.kept_bytes() - kept_before) / jobs,
             **figures,
             **counts(tally, jobs),
         }

@@ -1,4 +1,4 @@
-"""The rounds: in each, every group of figures of every system, one system after the other."""
+"""The rounds: in each, every group of figures of every system, one system after the other, in another order."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -41,8 +41,10 @@ class Rounds:
 
     def run(self, rounds: int) -> None:
         for round_ in range(1, rounds + 1):
+            # Another begins in each round: nobody is always the first, or behind the same one.
+            first = (round_ - 1) % len(self.systems)
             for group in self.groups:
-                for system in self.systems:
+                for system in (*self.systems[first:], *self.systems[:first]):
                     if group.fits(self.abouts[system.name]) and not self.results.has(round_, system.name, group.name):
                         self._measure(round_, group, system)
                         self.results.write()

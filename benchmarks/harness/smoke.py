@@ -61,7 +61,7 @@ def run_smoke(rounds: int = ROUNDS) -> bool:
         good = check.passes(ratio)
         passed = passed and good
         bound = "at least" if check.more_is_better else "at most"
-        line = f"{check.figure:<24}{ratio:8.2f} x {check.floor:<16} ({bound} {check.limit:g})"
+        line = f"{check.figure:<24}{ratio:8.2f} x {check.floor:<12} (best round; {bound} {check.limit:g})"
         click.secho(line if good else f"{line}  WORSE", fg=None if good else "red")
     return passed
 

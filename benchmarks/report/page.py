@@ -113,6 +113,8 @@ def _machine(measured: Measured, scaled: Scaled | None) -> list[str]:
         "server of the section on growth": scaled.about.get("server") if scaled else None,
         "rounds of the section on growth": scaled.about.get("rounds") if scaled else None,
     }
+    if about.get("quick"):
+        facts["this page"] = "a quick run, of one round with few jobs: its numbers mean little"
     if scaled and scaled.about.get("quick"):
         facts["section on growth"] = "a quick run: its numbers mean little"
     return table(["this run", ""], [[name, str(value)] for name, value in facts.items() if value], left=2)

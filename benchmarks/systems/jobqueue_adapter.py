@@ -46,8 +46,8 @@ def describe() -> dict:
         "delayed": True,
         "history": True,
         "crash_safe": True,
-        "settings": "the command `jobqueue worker -q default` at its defaults: leases, fencing, retries, deadlines and "
-        "metrics on; no history unless said; uvloop",
+        "settings": "the command `jobqueue worker -q default -c 100`, else at its defaults: leases, fencing, retries, "
+        "deadlines and metrics on; no history unless said; uvloop",
     }
 
 
