@@ -40,6 +40,10 @@ class JobContext(msgspec.Struct, eq=False):
     _cancel_requested: threading.Event | None = None
     _progress: bytes | None = None
 
+    def __repr__(self) -> str:
+        # Without the payload: it may hold what must not get into a log.
+        return f"JobContext({self.type!r}, job_id={self.job_id!r}, queue={self.queue!r}, attempt={self.attempt})"
+
     @property
     def job(self) -> Job:
         """The job itself, decoded when first asked for."""

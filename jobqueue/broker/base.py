@@ -68,6 +68,10 @@ class Delivery(msgspec.Struct, kw_only=True, eq=False):
     last_error: str | None = None
     unique_key: str | None = None
 
+    def __repr__(self) -> str:
+        # Without the body: it may hold what must not get into a log.
+        return f"Delivery({self.job_id!r}, queue={self.queue!r}, receipt={self.receipt!r}, attempt={self.attempt})"
+
     @property
     def receipt(self) -> tuple[str, int, bytes]:
         """What names this delivery; entry ids alone repeat from stream to stream."""

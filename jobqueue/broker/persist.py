@@ -23,6 +23,7 @@ class Limit:
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer_at = self._until = 0.0
         self._task: asyncio.Task[Any] | None = None
         self._expired = False
@@ -38,7 +39,7 @@ class Limit:
         cancelling = task.cancelling()
         self._task, self._expired = task, False
         self._until = loop.time() + seconds
-        if self._timer is None or self._until < self._timer_at:
+        if self._timer is None or self._until < self._timer_at or loop is not self._loop:
             self._set_timer(loop)
         try:
             return await attempt()
@@ -59,7 +60,7 @@ class Limit:
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         self.close()
-        self._timer_at = self._until
+        self._loop, self._timer_at = loop, self._until
         self._timer = loop.call_at(self._until, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -109,7 +109,9 @@ class Submitter:
             ticket.answer.cancel()  # of no effect, unless the caller was cancelled
             self._alone = None
             self._lonely = not self._waiting
-            if any(not each.answer.done() for each in self._waiting):
+            # One who was cancelled while waiting must not leave its deadline to those who come later.
+            self._waiting = deque(each for each in self._waiting if not each.answer.done())
+            if self._waiting:
                 self._flusher = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -121,6 +123,7 @@ class Submitter:
                 await self._send_or_fail(batch)
             except BaseException:
                 _fail([*batch, *self._waiting], BrokerError("enqueue was broken off: its event loop is closing"))
+                self._waiting.clear()
                 raise
 
     async def _send_or_fail(self, batch: list[_Ticket]) -> None:

@@ -208,7 +208,8 @@ class Incarnation:
         now = self._monotonic()
         old = {each.queue for each in taken if self._lease.is_old(self._asked_at.get(each.queue))}
         if old:
-            self._paused = self._paused - old | await self.consumer.paused(old)
+            paused = await self.consumer.paused(old)
+            self._paused = self._paused - old | paused  # a beat may have told of others meanwhile
             self._asked_at.update(dict.fromkeys(old, now))
 
     def _read_ahead(self) -> int:

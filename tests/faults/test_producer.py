@@ -82,6 +82,27 @@ async def test_f04_a_hundred_enqueues_fail_in_time_and_succeed_when_redis_is_bac
     assert (stats.depth, stats.enqueued) == (101, 101)
 
 
+async def test_f04_one_who_was_cancelled_while_waiting_leaves_no_deadline_to_those_who_come_later(
+    make_broker: MakeBroker,
+) -> None:
+    """An enqueue that is cancelled behind another is not queued late, and its deadline fails no later one."""
+    broker = make_broker(enqueue_timeout=BRIEF)
+    for n in range(3):
+        await enqueue(broker, job(n))  # the next goes in its caller's own task
+    alone = asyncio.create_task(enqueue(broker, job(3)))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(enqueue(broker, job(4)))
+    await asyncio.sleep(0)
+    behind.cancel()
+    await asyncio.wait([alone, behind])
+    await asyncio.sleep(BRIEF.total_seconds() * 1.2)
+
+    (later,) = await enqueue(broker, job(5))
+
+    assert later.status is Enqueued.NEW
+    assert (await broker.stats(Q)).enqueued == 5
+
+
 async def test_f05_each_job_of_a_batch_has_an_answer_of_its_own(make_broker: MakeBroker) -> None:
     """A conflict or a job that is there already is one job's answer; the others are queued."""
     broker = make_broker()

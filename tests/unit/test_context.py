@@ -141,3 +141,11 @@ def test_a_thread_sees_the_request() -> None:
     ctx.request_cancel()
 
     assert contextvars.copy_context().run(lambda: ctx.cancelled)
+
+
+def test_what_is_logged_of_a_context_does_not_hold_its_payload() -> None:
+    ctx = JobContext(
+        lambda: Job("t"), job_id="i", type="t", queue="q", attempt=1, deadline_ms=0, payload_json=b'{"card":"4111"}'
+    )
+
+    assert repr(ctx) == "JobContext('t', job_id='i', queue='q', attempt=1)"
