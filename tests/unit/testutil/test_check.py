@@ -109,11 +109,14 @@ class Story:
         )
         self.final.letters.append(letter)
 
-    def confirm(self, job: str, at: float, outcome: str, attempt: int = 1, delay_ms: int = 0) -> None:
+    def confirm(
+        self, job: str, at: float, outcome: str, attempt: int = 1, delay_ms: int = 0, generation: int = 0
+    ) -> None:
         """The worker saw it settled."""
         settled = Settled(
-            at=at, id=job, queue="q", generation=0, attempt=attempt, outcome=outcome, worker="W0", delay_ms=delay_ms
-        )
+            at=at, id=job, queue="q", generation=generation, attempt=attempt, outcome=outcome, worker="W0",
+            delay_ms=delay_ms,
+        )  # fmt: skip
         self.records.append((_file("W0"), settled))
 
     def event(self, what: str, worker: str, at: float) -> None:
@@ -672,6 +675,16 @@ def test_a_second_life_in_the_same_worker_is_told_apart() -> None:
     verdict = story.judged()
 
     assert verdict.ok, verdict.details
+
+
+def test_a_start_that_was_settled_in_another_life_is_not_early_for_this_one() -> None:
+    story = Story()
+    early_retry(story)
+    assert story.judged().failures["early_starts"] == 1
+
+    story.confirm("a", 2.61, "completed", attempt=2, generation=1)
+
+    assert story.judged().failures["early_starts"] == 0
 
 
 def test_a_lease_lost_while_the_servers_are_read_is_not_judged() -> None:
