@@ -71,14 +71,14 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(_function(handler))
         self._pattern = Job(name, queue=options.queue, priority=options.priority, result_ttl=options.result_ttl)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         context = self._arguments.context
         if context is None or context in kwargs or any(isinstance(arg, JobContext) for arg in args):
             return self.handler(*args, **kwargs)
         # The context may be the first parameter, and is none of the caller's arguments: by name, nothing shifts.
         return self.handler(**self._arguments.by_name(args, kwargs), **{context: current_job()})
 
-    def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """A job of this task with these arguments, ready to be enqueued.
 
         Raises:

@@ -11,8 +11,8 @@ from datetime import timedelta
 import tally
 import uvloop
 
+from jobqueue.cli.main import main as jobqueue_command  # isort: skip - first, as in the command itself
 from jobqueue import Job, JobQueue, Registry
-from jobqueue.cli.main import main as jobqueue_command
 
 GATHERED = 100
 BULK = 1000

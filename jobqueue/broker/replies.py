@@ -86,10 +86,10 @@ class Replies(asyncio.Protocol):
         keep: bool | None = self._before.eof_received()
         return keep
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end(error or ConnectionError("Connection closed."))
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc or ConnectionError("Connection closed."))
         self._patience.stop()
-        self._before.connection_lost(error)
+        self._before.connection_lost(exc)
 
     def pause_writing(self) -> None:
         self._before.pause_writing()

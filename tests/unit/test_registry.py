@@ -534,3 +534,14 @@ def test_a_number_that_could_not_be_read_back_is_refused(registry: Registry) -> 
 
     with pytest.raises(InvalidJob, match="too large"):
         count.job(n=10**5000)
+
+
+async def test_a_parameter_may_have_any_name() -> None:
+    registry = Registry()
+
+    @registry.task("odd")
+    async def odd(self: int, args: int) -> int:
+        return self + args
+
+    assert odd.job(self=1, args=2).payload == {"self": 1, "args": 2}
+    assert await odd(self=1, args=2) == 3
