@@ -161,6 +161,10 @@ def _variants(measured: Measured) -> list[str]:
     text = (
         "The drain with one setting changed. With history, the clock stops when the last row is committed in Postgres."
     )
+    figures = [figure for column in _VARIANTS for figure in column.figures]
+    spreads = [spread for figure in figures if (spread := measured.spread(OURS, figure)) is not None]
+    fewest = min((spread.rounds for spread in spreads), default=0)
+    text += f" Medians of {fewest} rounds or more." if 0 < fewest < measured.rounds else ""
     return ["### Other settings", "", text, "", *_systems(measured, _VARIANTS)]
 
 

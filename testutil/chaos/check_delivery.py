@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from testutil.chaos.evidence import TERMINAL, Enqueue, Evidence
-from testutil.chaos.history import Settled, Start
 
 _CLOCK_S = 0.005
 _DIES, _RETURNS = ("doomed", "timeout"), ("quick", "threaded", "flaky", "overlong", "block", "hog", "huge", "snooze")
@@ -122,6 +121,9 @@ def _early_at_first(evidence: Evidence) -> Iterator[str]:
 
 
 def _early_again(evidence: Evidence) -> Iterator[str]:
+    lives: dict[tuple[str, int, str], set[int]] = defaultdict(set)
+    for each in evidence.settled:
+        lives[each.id, each.attempt, each.worker].add(each.generation)
     for record in evidence.settled:
         if record.delay_ms <= 0 or evidence.creations(record.id) > 1:
             continue
@@ -131,27 +133,20 @@ def _early_again(evidence: Evidence) -> Iterator[str]:
             continue
         attempt = record.attempt + (record.outcome == "retrying")
         due = ended + record.delay_ms / 1000 - _CLOCK_S
-        # The same attempt of the job's life before it was requeued is told apart by time.
+        # The same attempt of the job's life before it was requeued is told apart by time; where a failover had
+        # forgotten that this life had ended, by how it was settled then.
         soon = [
             each.at
             for each in evidence.starts.get(record.id, ())
-            if each.attempt == attempt and ended < each.at < due and not _of_another_life(evidence, record, each)
+            if each.attempt == attempt
+            and ended < each.at < due
+            and record.generation in lives.get((record.id, attempt, each.worker), {record.generation})
         ]
         if soon:
             yield (
                 f"job {record.id}, put off for {record.delay_ms} ms at {ended:.3f}, "
                 f"started attempt {attempt} at {soon[0]:.3f}"
             )
-
-
-def _of_another_life(evidence: Evidence, record: Settled, start: Start) -> bool:
-    """Whether a start was settled in another generation than *record*: a failover had forgotten that it had ended."""
-    lives = {
-        each.generation
-        for each in evidence.settled
-        if (each.id, each.attempt, each.worker) == (record.id, start.attempt, start.worker)
-    }
-    return bool(lives) and record.generation not in lives
 
 
 def cancelled_and_started(evidence: Evidence) -> tuple[list[str], list[str]]:
