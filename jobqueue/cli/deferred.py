@@ -27,7 +27,11 @@ class _Deferred(ModuleType):
         with _loading:
             if self.__name__ not in _begun:
                 _begun.add(self.__name__)
-                _run(self)
+                try:
+                    _run(self)
+                except BaseException:
+                    _begun.discard(self.__name__)  # as with any import, the next one tries again, and says why
+                    raise
                 self.__class__ = ModuleType  # type: ignore[assignment]
         if name in vars(self):
             return vars(self)[name]

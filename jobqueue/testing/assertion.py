@@ -9,7 +9,7 @@ import msgspec
 from jobqueue.app import JobQueue
 from jobqueue.broker.base import Delivery
 from jobqueue.clock import format_duration
-from jobqueue.job import PRIORITIES, Job, encode_payload
+from jobqueue.job import Job, encode_payload
 from jobqueue.registry import Task
 from jobqueue.testing.memory.store import MemoryQueue
 from jobqueue.testing.queue import broker_of
@@ -23,7 +23,7 @@ def enqueued(queue: JobQueue) -> list[Job]:
 
     Queues by name; within one, in the order in which the jobs were enqueued.
     """
-    return [_job(of, waiting) for of, waiting in _waiting(queue)]
+    return [waiting.job() for _, waiting in _waiting(queue)]
 
 
 def assert_enqueued(
@@ -77,7 +77,7 @@ def _shown(queue: JobQueue) -> str:
 
 
 def _line(queue: MemoryQueue, waiting: Delivery, now: int) -> str:
-    job = _job(queue, waiting)
+    job = waiting.job()
     line = f"{job.type} {_text(job.payload)} on queue {queue.name!r}, {job.priority.value}"
     if waiting.job_id not in queue.delayed:
         return line
@@ -93,13 +93,3 @@ def _text(payload: Mapping[str, Any]) -> str:
 def _waiting(queue: JobQueue) -> list[tuple[MemoryQueue, Delivery]]:
     queues = broker_of(queue).store.queues
     return [(of, job) for _, of in sorted(queues.items()) for job in of.live.values() if of.holder(job.job_id) is None]
-
-
-def _job(queue: MemoryQueue, waiting: Delivery) -> Job:
-    return Job.from_wire(
-        waiting.body,
-        id=waiting.job_id,
-        queue=queue.name,
-        priority=PRIORITIES[waiting.rank],
-        unique_key=waiting.unique_key,
-    )

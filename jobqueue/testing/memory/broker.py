@@ -9,7 +9,7 @@ import msgspec
 
 from jobqueue.broker.base import Delivery, EnqueueResult, Found, QueueStats, Settlement, Submission, WorkerInfo
 from jobqueue.clock import Clock, SystemClock
-from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, decode_envelope
+from jobqueue.job import PRIORITIES, JobState, Priority, canonical_id, decode_envelope
 from jobqueue.outcome import Cancelled
 from jobqueue.testing.memory.consumer import MemoryConsumer
 from jobqueue.testing.memory.journal import MemoryJournal
@@ -102,9 +102,7 @@ class MemoryBroker:
             return None
         worker = of.holder(job_id)
         return Found(
-            job=Job.from_wire(
-                job.body, id=job_id, queue=queue, priority=PRIORITIES[job.rank], unique_key=job.unique_key
-            ),
+            job=job.job(),
             state=_state(job, worker),
             attempt=job.attempt,
             due_ms=of.delayed[job_id][0] if job_id in of.delayed else None,

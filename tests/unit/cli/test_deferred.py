@@ -91,3 +91,14 @@ except ModuleNotFoundError as error:
 """
 
     assert run(shop, program) == ["nowhere"]
+
+
+def test_an_init_that_fails_says_so_each_time(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").write_text("raise OSError('closed')\n")
+    ask = "try:\n    shop.Till\nexcept OSError as error:\n    print(error)\n"
+
+    code = f"from jobqueue.cli.deferred import defer\ndefer('shop')\nimport shop\n{ask}{ask}"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.split() == ["closed", "closed"]
