@@ -78,6 +78,19 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _words(rule: "re.Pattern[str]", example: str) -> Parse:
+    """A list of words, which may be empty."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+        for word in words:
+            if not rule.fullmatch(word):
+                raise ValueError(f"must be words such as {example}, got {word!r}")
+        return words
+
+    return parse
+
+
 def _name(text: str) -> str:
     try:
         return check_name("queue", text)
@@ -249,6 +262,14 @@ class PostgresSettings:
         default=timedelta(days=30),
         metadata=_about("JOBQUEUE_KEEP_FAILURES", _duration(timedelta(days=1)), "how long failed executions are kept"),
     )
+    keep_payload: int = field(
+        default=4096,
+        metadata=_about(
+            "JOBQUEUE_KEEP_PAYLOAD",
+            _whole(0, 1024 * 1024),
+            "payloads up to so many bytes stay in the history of ended jobs, shown and searched; 0 keeps none",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +327,76 @@ class WorkerSettings:
     )
 
 
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]+\]")
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_FIELD: Final = re.compile(r"[a-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """How the HTTP API and the dashboard are served."""
+
+    host: str = field(
+        default="127.0.0.1",
+        metadata=_about("API_HOST", str, "address to listen on; anything but loopback needs API keys"),
+    )
+    port: int = field(
+        default=8080, metadata=_about("API_PORT", _whole(0, 65_535), "port to listen on; 0 takes a free one")
+    )
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "API_ALLOWED_HOSTS",
+            _words(_HOST, "jobs.example.org"),
+            "names under which it may be asked for, besides loopback and API_HOST",
+        ),
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "API_CORS_ORIGINS",
+            _words(_ORIGIN, "https://shop.example.org"),
+            "other sites whose pages may call it, with a key",
+        ),
+    )
+    max_body: int = field(
+        default=8 * 1024 * 1024,
+        metadata=_about("API_MAX_BODY", _whole(1024, 256 * 1024 * 1024), "largest request body, bytes"),
+    )
+    timeout: timedelta = field(
+        default=timedelta(seconds=30),
+        metadata=_about(
+            "API_TIMEOUT",
+            _duration(timedelta(milliseconds=100), timedelta(minutes=10)),
+            "longest time for a request, from its first byte to its answer",
+        ),
+    )
+    max_connections: int = field(
+        default=1000, metadata=_about("API_MAX_CONNECTIONS", _whole(1, 100_000), "connections at once")
+    )
+    mask_fields: tuple[str, ...] = field(
+        default=("password", "secret", "token", "api_key", "authorization"),
+        metadata=_about(
+            "API_MASK_FIELDS",
+            _words(_FIELD, "password"),
+            "fields of payloads, results and progress that are shown as ***",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """Where workers and schedulers serve `/health`, `/ready` and `/metrics`."""
+
+    host: str = field(
+        default="127.0.0.1", metadata=_about("JOBQUEUE_PROBE_HOST", str, "address of the probe; it needs no key")
+    )
+    port: int | None = field(
+        default=None,
+        metadata=_about("JOBQUEUE_PROBE_PORT", _whole(0, 65_535), "port of the probe; 0 takes a free one"),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """How the command line logs; the library never configures logging."""
@@ -335,6 +426,8 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
     log: LogSettings = field(default_factory=LogSettings)
     app: AppSettings = field(default_factory=AppSettings)
 
@@ -365,6 +458,8 @@ class Settings:
             redis=sources.read("redis", RedisSettings),
             postgres=sources.read("postgres", PostgresSettings),
             worker=sources.read("worker", WorkerSettings),
+            api=sources.read("api", ApiSettings),
+            probe=sources.read("probe", ProbeSettings),
             log=sources.read("log", LogSettings),
             app=sources.read("app", AppSettings),
         )
@@ -438,7 +533,9 @@ def mask_url(url: str) -> str:
     return place + (f"{query}***" if query else "")
 
 
-_Section = TypeVar("_Section", RedisSettings, PostgresSettings, WorkerSettings, LogSettings, AppSettings)
+_Section = TypeVar(
+    "_Section", RedisSettings, PostgresSettings, WorkerSettings, ApiSettings, ProbeSettings, LogSettings, AppSettings
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What is kept of jobs that ended: executions and dead letters. Pure data, shared by broker and repository."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -57,3 +58,29 @@ class Execution(msgspec.Struct, kw_only=True, gc=False):
     error_class: str | None = None
     error_message: str | None = None
     traceback: str | None = None
+
+
+class Many(msgspec.Struct, kw_only=True):
+    """What came of a bounded action on many jobs or dead letters."""
+
+    matched: int
+    """How many there were when it began, as far as was counted."""
+    more_than: bool = False
+    """There are more than *matched*."""
+    done: int = 0
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
+    """Job id → why not."""
+    remaining: int = 0
+
+
+class ErrorGroup(msgspec.Struct, kw_only=True):
+    """Failures of one task with one error class."""
+
+    type: str
+    queue: str
+    error_class: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    last_message: str
+    last_id: str

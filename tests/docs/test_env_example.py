@@ -19,7 +19,7 @@ def test_every_setting_is_listed_once_and_nothing_else_is() -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.env)
 def test_the_value_shown_is_the_default(setting: Setting) -> None:
-    if setting.default is None:
+    if setting.default is None or setting.default == ():
         pytest.skip("has no default: the line shows an example")
 
     assert dict(variables(OURS))[setting.env] == written(setting.default)

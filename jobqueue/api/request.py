@@ -1,0 +1,151 @@
+"""What callers send. Strict: unknown fields are refused, and no value is bent into another type."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from jobqueue.access.scope import Kind, Scope
+from jobqueue.clock import parse_duration
+from jobqueue.job import JobState
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:\-]{0,63}$"
+UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Pattern = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,63})?\*?$", min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _instant(value: object) -> object:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$",
+            "maxLength": 32,
+            "examples": ["30s", "1h30m"],
+        }
+    ),
+]
+Instant = Annotated[
+    AwareDatetime,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-12-25T09:00:00Z"]}),
+]
+
+
+class Body(BaseModel):
+    """A JSON object."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NewJob(Body):
+    """A job to be queued. The API need not know its type; where it does, the payload is checked."""
+
+    type: Name
+    payload: dict[str, Any] = Field(default_factory=dict)
+    id: Annotated[str, StringConstraints(pattern=UUID)] | None = None
+    queue: Name | None = None
+    priority: Literal["critical", "high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)] | None = None
+    max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
+    timeout: Duration | None = None
+    delay: Duration | None = None
+    scheduled_at: Instant | None = None
+    expires: Duration | None = None
+    unique_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    result_ttl: Duration | None = None
+
+
+class NewJobs(Body):
+    """Up to 500 jobs, queued together; one result each, in order."""
+
+    jobs: Annotated[list[NewJob], Field(min_length=1, max_length=500)]
+
+
+class JobsFilter(Body):
+    """Which jobs; what is left out means any."""
+
+    state: JobState | None = None
+    type: Name | None = None
+    queue: Name | None = None
+    q: Text | None = None
+
+
+class JobsAction(Body):
+    """What is to be done with every job of a filter, up to *limit* a call.
+
+    With *dry_run*, nothing is done and the answer tells how many there are.
+    """
+
+    filter: JobsFilter
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    dry_run: bool = False
+
+
+class LettersFilter(Body):
+    """Which dead letters; what is left out means any."""
+
+    queue: Name | None = None
+    type: Name | None = None
+    reason: Name | None = None
+    error: Text | None = None
+    before: Instant | None = None
+
+
+class LettersAction(Body):
+    """What is to be done with every dead letter of a filter, up to *limit* a call.
+
+    Call again with the same filter until `remaining` is 0; set `before` to leave out who dies meanwhile.
+    With *dry_run*, nothing is done and the answer tells how many there are.
+    """
+
+    filter: LettersFilter
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    dry_run: bool = False
+
+
+class Edit(Body):
+    """How a dead letter is to be retried: with another payload, or with its own."""
+
+    payload: dict[str, Any] | None = None
+
+
+class Purge(Body):
+    """*confirm* must be the queue's name."""
+
+    confirm: str
+    delayed: bool = True
+
+
+class NewKey(Body):
+    """A key to be made. Without *scopes* it has those of its kind."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    kind: Kind = Field(Kind.CLIENT, strict=False)
+    scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = None
+    queues: Annotated[list[Pattern], Field(min_length=1, max_length=50)] = ["*"]
+    expires: Duration | None = None
+    rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
+
+
+class Rotation(Body):
+    """The old secret stays good for *overlap*."""
+
+    overlap: Duration = timedelta(0)
+
+
+class Login(Body):
+    """A key, in exchange for a session cookie."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
