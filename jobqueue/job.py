@@ -1,9 +1,10 @@
 """A job: one request to run a task. Pure data; it knows no queue, broker or worker.
 
-The wire format is a JSON object, version 1, decoded once and with the payload left raw:
+The wire format is a JSON object, decoded once and with the payload left raw:
 
-    {"v":1,"type":"email.send","payload":{"to":"ada@example.org"}}
+    {"type":"email.send","payload":{"to":"ada@example.org"}}
 
+Its version `v` is written from 2 on: a body without one is of version 1, and a queued job 6 bytes smaller.
 `max_retries`, `timeout_ms`, `result_ttl_ms`, `headers` and `created_ms` stand in it only when set.
 Queue, priority and the counters of attempts live beside the body, so that no retry ever rewrites it;
 fields that this version does not know survive every round trip.
@@ -258,7 +259,7 @@ class Job(_Draft):
     def to_wire(self) -> bytes:
         """The body that travels; `Job.from_wire` reads it back."""
         tail = self._tail or self._behind_payload()
-        return b'{"v":1,"type":"%b","payload":%b%b' % (self.type.encode(), self.payload_json, tail)
+        return b'{"type":"%b","payload":%b%b' % (self.type.encode(), self.payload_json, tail)
 
     def _behind_payload(self) -> bytes:
         options = self._wire_options()
@@ -350,9 +351,9 @@ _DurationMs = Annotated[int, msgspec.Meta(ge=1, le=to_ms(MAX_DURATION))]
 class Envelope(msgspec.Struct, frozen=True):
     """The wire format as a worker needs it; the payload stays JSON."""
 
-    v: int
     type: str
     payload: msgspec.Raw
+    v: int = 1
     max_retries: Annotated[int, msgspec.Meta(ge=0)] | None = None
     timeout_ms: _DurationMs | None = None
     result_ttl_ms: _DurationMs | None = None

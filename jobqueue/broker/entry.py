@@ -116,7 +116,8 @@ def digest(submission: Submission, body: bytes) -> str:
     if submission.idempotency_key is None:
         return NO_ERROR
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    fields.pop("created_ms", None)
+    for name in ("created_ms", "v"):
+        fields.pop(name, None)
     parts = b"".join(key.encode() + b"=" + bytes(fields[key]) + b"\n" for key in sorted(fields))
     return blake2b(parts + submission.job.priority.value.encode(), digest_size=12).hexdigest()
 

@@ -686,7 +686,7 @@ def test_replace_checks_as_the_constructor_does(option: dict[str, Any]) -> None:
 def test_a_plain_job_is_short_on_the_wire() -> None:
     job = Job("email.send", {"to": "ada@example.org"})
 
-    assert job.to_wire() == b'{"v":1,"type":"email.send","payload":{"to":"ada@example.org"}}'
+    assert job.to_wire() == b'{"type":"email.send","payload":{"to":"ada@example.org"}}'
 
 
 @given(
@@ -720,15 +720,22 @@ def test_durations_travel_as_whole_milliseconds() -> None:
 def test_what_lives_beside_the_body_is_not_in_it() -> None:
     job = Job("t", queue="mail", priority="high", unique_key="k", expires=timedelta(seconds=5))
 
-    assert json.loads(job.to_wire()) == {"v": 1, "type": "t", "payload": {}}
+    assert json.loads(job.to_wire()) == {"type": "t", "payload": {}}
 
 
 @given(st.dictionaries(st.text().map("x{}".format), json_values, max_size=5))
 def test_unknown_fields_survive_every_round_trip(unknown: dict[str, Any]) -> None:
     back = read(body(**unknown)).replace(queue="mail", payload={"a": 1}).to_wire()
 
-    assert json.loads(back) == {"v": 1, "type": "email.send", "payload": {"a": 1}, **unknown}
+    assert json.loads(back) == {"type": "email.send", "payload": {"a": 1}, **unknown}
     assert read(read(back).to_wire()) == read(back)
+
+
+def test_a_body_without_a_version_is_of_version_1() -> None:
+    plain = b'{"type":"t","payload":{"a":1}}'
+
+    assert decode_envelope(plain).v == 1
+    assert read(plain) == read(b'{"v":1,"type":"t","payload":{"a":1}}')
 
 
 def test_unknown_fields_keep_their_very_bytes() -> None:
@@ -763,7 +770,6 @@ GARBAGE = {
     "cut": body()[:-5],
     "more": body() + b"x",
     "no utf-8": b'{"v":1,"type":"\xff","payload":{}}',
-    "no version": b'{"type":"t","payload":{}}',
     "no type": b'{"v":1,"payload":{}}',
     "no payload": b'{"v":1,"type":"t"}',
     "text version": body(v="1"),
