@@ -1,6 +1,7 @@
 """Private, migrated servers and the environment that leads programs to them."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,9 +29,18 @@ def served() -> Iterator[dict[str, str]]:
             "REDIS_URL": servers.redis.url,
             "DATABASE_URL": servers.postgres.url,
             "NO_COLOR": "1",
+            "API_PORT": str(free_port()),
         }
         migrated = subprocess.run(
             ["jobqueue", "migrate", "up"], env=environment, capture_output=True, text=True, timeout=60
         )
         assert migrated.returncode == 0, migrated.stdout + migrated.stderr
         yield environment
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -15,6 +15,8 @@ A page has a temporary folder of its own and a private, migrated Valkey and Post
     ```toml  ```json  ```yaml    parsed
     ```text  ```mermaid  ```ini  left alone
 
+`localhost:8080` in a block is the port that `API_PORT` has in the page's environment.
+
 A block is left out by a comment line before it, `<!-- not run: the reason -->`; the reason is required, and
 Python, TOML, JSON and YAML are parsed all the same. The two install commands of README.md are run by .ci/run.
 """
@@ -30,6 +32,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +101,10 @@ def is_run(block: Block) -> bool:
 def run_page(blocks: list[Block], folder: Path, environment: dict[str, str]) -> None:
     """Run blocks in order in one folder; whatever was started in the background ends after the last one."""
     with ExitStack() as running:
-        for number, block in enumerate(blocks, start=1):
+        for number, written in enumerate(blocks, start=1):
+            block = replace(
+                written, text=written.text.replace("localhost:8080", f"localhost:{environment['API_PORT']}")
+            )
             if "file" in block.options:
                 write_file(block, folder)
             elif "background" in block.options:
