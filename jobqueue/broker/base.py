@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from jobqueue.durability import LOCAL, Durability
-from jobqueue.job import PRIORITIES, Job, JobState, Priority
+from jobqueue.errors import InvalidJob
+from jobqueue.job import PRIORITIES, Job, JobState, Priority, decode_envelope
 from jobqueue.outcome import Outcome
 from jobqueue.record import DeadLetter, Execution, JournalKind
 
@@ -191,17 +192,50 @@ class Consumer(Protocol):
         ...
 
 
-class Found(msgspec.Struct, kw_only=True):
-    """Where a live job is."""
+class Place(StrEnum):
+    """Where a live job waits or runs."""
 
-    job: Job
+    QUEUED = "queued"
+    RUNNING = "running"
+    DELAYED = "delayed"
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """Where a live job is. What cannot be read as a job has a place, too: only its `job` is refused."""
+
+    job_id: str
+    queue: str
+    priority: Priority
+    body: bytes
     state: JobState
     attempt: int
+    unique_key: str | None = None
     due_ms: int | None = None
     worker: str | None = None
+    running_ms: int | None = None
+    """How long the worker has had it."""
     last_error: str | None = None
     progress: bytes | None = None
     cancel_requested: bool = False
+
+    @property
+    def job(self) -> Job:
+        """The job itself; made anew each time.
+
+        Raises:
+            InvalidJob: the body is not a job.
+        """
+        return Job.from_wire(
+            self.body, id=self.job_id, queue=self.queue, priority=self.priority, unique_key=self.unique_key
+        )
+
+    @property
+    def type(self) -> str:
+        """The task named in the body, or '' when it cannot be read."""
+        try:
+            return decode_envelope(self.body).type
+        except InvalidJob:
+            return ""
 
 
 class QueueStats(msgspec.Struct, kw_only=True):
@@ -246,13 +280,19 @@ class QueueStats(msgspec.Struct, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, kw_only=True):
-    """A consumer as the broker sees it."""
+    """A consumer as the broker sees it. None: it did not tell, as workers of an older version do not."""
 
     name: str
     queue: str
     running: int
     lease_ms: int
     """What is left of its lease; negative when it has run out."""
+    slots: int | None = None
+    """Jobs that it may run at once, on all of its queues together."""
+    host: str | None = None
+    pid: int | None = None
+    started_ms: int | None = None
+    """When it joined, ms, by the broker's clock."""
 
 
 class JournalPage(msgspec.Struct, kw_only=True):
@@ -308,8 +348,11 @@ class Broker(Protocol):
         """
         ...
 
-    async def join(self, queues: Sequence[str]) -> Consumer:
-        """Register a new consumer on *queues* and make the queues where they are missing."""
+    async def join(self, queues: Sequence[str], *, slots: int | None = None) -> Consumer:
+        """Register a new consumer on *queues* and make the queues where they are missing.
+
+        *slots*, its host and its process are told by `workers`.
+        """
         ...
 
     async def promote(self, queue: str) -> timedelta | None:
@@ -331,6 +374,25 @@ class Broker(Protocol):
 
     async def locate(self, queue: str, job_id: str) -> Found | None:
         """Where a job is, or None when it is not live."""
+        ...
+
+    async def jobs(
+        self, queue: str, place: Place, *, limit: int, after: str | None = None
+    ) -> tuple[list[Found], str | None]:
+        """A page of live jobs, and the cursor of the next (None: this was the last).
+
+        Queued ones in the order in which they will be taken, running ones by when they became ready, delayed
+        ones by when they are due. A page has at most *limit* jobs, and fewer where their bodies are large; it
+        costs the same however deep it lies. What stays in its place while the pages are read is shown exactly
+        once; what moves meanwhile may be shown twice or not at all.
+
+        Raises:
+            ConfigError: *limit* is not 1 to 200, or *after* is not a cursor that this method returned for *place*.
+        """
+        ...
+
+    async def hasten(self, queue: str, job_id: str) -> JobState | None:
+        """Make a delayed job ready now. `queued`: it is ready, now or already; `running`: it runs; None: not live."""
         ...
 
     async def result(self, queue: str, job_id: str) -> bytes | None:

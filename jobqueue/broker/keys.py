@@ -19,6 +19,7 @@ class QueueKeys:
     jobs: str  # HASH    id -> <rank><entry id> | d<rank><header>\n<body>; HLEN = live jobs
     delayed: str  # ZSET    id -> due, ms
     workers: str  # ZSET    consumer -> lease deadline, ms
+    roster: str  # HASH    consumer -> when it joined, ms, a blank, JSON of what it tells of itself
     dead: str  # STREAM  dead letters not yet in Postgres; never trimmed unconfirmed
     journal: str  # STREAM  history, an entry per settled batch; the only bounded stream
     meta: str  # HASH    flags and counters
@@ -37,6 +38,7 @@ class QueueKeys:
             jobs=f"{tag}:jobs",
             delayed=f"{tag}:delayed",
             workers=f"{tag}:workers",
+            roster=f"{tag}:roster",
             dead=f"{tag}:dead",
             journal=f"{tag}:journal",
             meta=f"{tag}:meta",

@@ -5,12 +5,12 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from jobqueue.broker import entry, scripts
-from jobqueue.broker.base import Found, QueueStats, Settlement, WorkerInfo
+from jobqueue.broker import entry, page, roster, scripts
+from jobqueue.broker.base import Found, Place, QueueStats, Settlement, WorkerInfo
 from jobqueue.broker.connection import Line
 from jobqueue.broker.keys import GROUP, QueueKeys, queue_names
 from jobqueue.clock import SystemClock
-from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_name
+from jobqueue.job import PRIORITIES, JobState, Priority, canonical_id, check_name
 from jobqueue.outcome import Cancelled
 
 _PURGE_PAGE = 200
@@ -43,11 +43,21 @@ class RedisOperator:
 
     async def locate(self, queue: str, job_id: str) -> Found | None:
         located = await self._locate(queue, canonical_id(job_id))
-        return _found(queue, canonical_id(job_id), located) if located else None
+        return page.found(queue, canonical_id(job_id), located) if located else None
 
     async def _locate(self, queue: str, job_id: str) -> list[Any]:
         located: list[Any] = await self._operating.call(scripts.LOCATE.command(self.keys(queue), id=job_id))
         return located
+
+    async def jobs(
+        self, queue: str, place: Place, *, limit: int, after: str | None = None
+    ) -> tuple[list[Found], str | None]:
+        command = page.command(self.keys(queue), place, limit=limit, after=after)
+        return page.read(queue, await self._operating.call(command))
+
+    async def hasten(self, queue: str, job_id: str) -> JobState | None:
+        answer = await self._operating.call(scripts.HASTEN.command(self.keys(queue), id=canonical_id(job_id)))
+        return {0: None, 1: JobState.QUEUED, 2: JobState.RUNNING}[answer]
 
     async def result(self, queue: str, job_id: str) -> bytes | None:
         kept: bytes | None = await self._operating.call(["GET", self.keys(queue).result(canonical_id(job_id))])
@@ -80,18 +90,23 @@ class RedisOperator:
 
     async def workers(self, queue: str) -> list[WorkerInfo]:
         keys = self.keys(queue)
-        commands: list[Sequence[scripts.Value]] = [["TIME"], ["ZRANGE", keys.workers, 0, -1, "WITHSCORES"]]
-        for stream in keys.streams:
-            commands.append(["XINFO", "CONSUMERS", stream, GROUP])
-        server_time, leases, *consumers = await self._operating.exchange(commands)
+        commands: list[Sequence[scripts.Value]] = [
+            ["TIME"],
+            ["ZRANGE", keys.workers, 0, -1, "WITHSCORES"],
+            ["HGETALL", keys.roster],
+            *(["XINFO", "CONSUMERS", stream, GROUP] for stream in keys.streams),
+        ]
+        server_time, leases, told, *consumers = await self._operating.exchange(commands)
         now_ms = int(server_time[0]) * 1000 + int(server_time[1]) // 1000
         deadlines = dict(zip(leases[::2], leases[1::2], strict=True))
+        entries = dict(zip(told[::2], told[1::2], strict=True))
         running: dict[bytes, int] = dict.fromkeys(deadlines, 0)
         for of_stream in consumers:
             for consumer in [] if isinstance(of_stream, ResponseError) else of_stream:
                 running[consumer[1]] = running.get(consumer[1], 0) + consumer[3]
         return [
-            WorkerInfo(
+            roster.worker(
+                entries.get(name),
                 name=name.decode(),
                 queue=queue,
                 running=count,
@@ -108,31 +123,6 @@ class RedisOperator:
     async def call_each(self, commands: Sequence[Sequence[scripts.Value]]) -> list[Any]:
         """Raw commands in one write; refusals come as `ResponseError` values."""
         return await self._operating.exchange(commands)
-
-
-def _found(queue: str, job_id: str, located: list[Any]) -> Found:
-    place, rank, header, body, due, worker, progress, asked = located
-    counters = entry.read_header(header) if header else {}
-    attempt = counters.get("attempt", 1)
-    state = {b"r": JobState.RUNNING, b"q": JobState.QUEUED, b"d": JobState.SCHEDULED}[place]
-    if state is JobState.SCHEDULED and attempt > 1:
-        state = JobState.RETRYING
-    return Found(
-        job=Job.from_wire(
-            body,
-            id=job_id,
-            queue=queue,
-            priority=PRIORITIES[int(rank)],
-            unique_key=counters.get("unique_key"),
-        ),
-        state=state,
-        attempt=attempt,
-        due_ms=int(float(due)) or None,
-        worker=worker.decode() or None,
-        last_error=counters.get("last_error"),
-        progress=progress or None,
-        cancel_requested=bool(asked),
-    )
 
 
 def _cancelled_line(queue: str, job_id: str, located: list[Any]) -> bytes:

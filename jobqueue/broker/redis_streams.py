@@ -1,18 +1,14 @@
 """The Redis Streams broker: what producers, workers and the scheduler ask of Redis; operators, see `operate`."""
 
 import asyncio
-import os
-import re
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import structlog
 from redis.exceptions import ResponseError
 
-from jobqueue.broker import scripts, submit
+from jobqueue.broker import roster, scripts, submit
 from jobqueue.broker.base import EnqueueResult, Submission
 from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.consumer import RedisConsumer
@@ -112,10 +108,10 @@ class RedisStreamsBroker(RedisOperator):
             )
         return submitter
 
-    async def join(self, queues: Sequence[str]) -> RedisConsumer:
+    async def join(self, queues: Sequence[str], *, slots: int | None = None) -> RedisConsumer:
         for queue in queues:
             self.keys(queue)
-        name, now_ms = await self._register(queues)
+        name, now_ms = await self._register(queues, slots)
         return RedisConsumer(
             self._dialer,
             namespace=self.namespace,
@@ -127,11 +123,12 @@ class RedisStreamsBroker(RedisOperator):
             journal_max=self._journal_max,
         )
 
-    async def _register(self, queues: Sequence[str]) -> tuple[str, int]:
+    async def _register(self, queues: Sequence[str], slots: int | None) -> tuple[str, int]:
         """Make the queues, and begin a lease on all of them at once: one that waits for another would run out."""
-        name = _consumer_name()
+        name, facts = roster.consumer_name(), roster.own_entry(slots)
         commands = [
-            scripts.REGISTER.command(self.keys(queue), consumer=name, lease_ms=self._lease_ms) for queue in queues
+            scripts.REGISTER.command(self.keys(queue), consumer=name, lease_ms=self._lease_ms, facts=facts)
+            for queue in queues
         ]
         line = self._dialer.line()
         try:
@@ -245,9 +242,3 @@ def _raise_failure(answered: Sequence[tuple[str, object]]) -> None:
     if len(failed) < len(answered) and isinstance(error, BrokerError):
         raise EnqueueUncertain(job_id) from error
     raise error
-
-
-def _consumer_name() -> str:
-    """A name for one incarnation: host, process, and what nobody else has."""
-    host = re.sub(r"[^A-Za-z0-9_.-]", "_", socket.gethostname())[:64] or "host"
-    return f"{host}:{os.getpid()}:{uuid.uuid4().hex[:12]}"

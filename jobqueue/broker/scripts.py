@@ -62,7 +62,7 @@ class Script:
 
 DECLARE: Final = Script("declare", args=("epoch", "version"))
 ENLIST: Final = Script("enlist", own_keys=("names",))
-REGISTER: Final = Script("register", args=("consumer", "lease_ms"))
+REGISTER: Final = Script("register", args=("consumer", "lease_ms", "facts"))
 ENQUEUE: Final = Script("enqueue", own_keys=("producer",), args=("number", "remember_ms"))
 FETCH: Final = Script("fetch", args=("consumer", "want"))
 SETTLE: Final = Script(
@@ -75,6 +75,10 @@ JANITOR: Final = Script("janitor", args=("lease_ms", "fresh_ms"))
 FORGET: Final = Script("forget", args=("consumer", "leaving"))
 CANCEL: Final = Script("cancel", args=("id", "line"))
 LOCATE: Final = Script("locate", args=("id",))
+PAGE_QUEUED: Final = Script("page_queued", args=("after_rank", "after_entry", "limit", "max_bytes"))
+PAGE_RUNNING: Final = Script("page_running", args=("after_rank", "after_entry", "limit", "max_bytes"))
+PAGE_DELAYED: Final = Script("page_delayed", args=("after_due", "after_id", "limit", "max_bytes"))
+HASTEN: Final = Script("hasten", args=("id",))
 PURGE: Final = Script("purge", args=("ranks", "with_delayed", "limit", "skip"))
 PAUSE: Final = Script("pause", args=("paused",))
 STATS: Final = Script("stats")
@@ -98,6 +102,10 @@ ALL: Final = {
         FORGET,
         CANCEL,
         LOCATE,
+        PAGE_QUEUED,
+        PAGE_RUNNING,
+        PAGE_DELAYED,
+        HASTEN,
         PURGE,
         PAUSE,
         STATS,

@@ -125,7 +125,7 @@ class Pool:
         pause = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             try:
-                return await self._broker.join(self._queues)
+                return await self._broker.join(self._queues, slots=self._limits.concurrency)
             except BrokerUnavailable as error:
                 _log.warning("join.failed", error=str(error), retry_in_s=pause)
             await self._rest(pause)

@@ -54,8 +54,8 @@ class _WatchedBroker:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
-    async def join(self, queues: Sequence[str]) -> "_WatchedConsumer":
-        return _WatchedConsumer(await self._broker.join(queues))
+    async def join(self, queues: Sequence[str], *, slots: int | None = None) -> "_WatchedConsumer":
+        return _WatchedConsumer(await self._broker.join(queues, slots=slots))
 
 
 class _WatchedConsumer:

@@ -6,6 +6,7 @@ local high     = KEYS[2]             -- STREAM
 local medium   = KEYS[3]             -- STREAM
 local low      = KEYS[4]             -- STREAM
 local workers  = KEYS[5]             -- ZSET  consumer -> lease deadline, ms
+local roster   = KEYS[6]             -- HASH  consumer -> what it told of itself
 local consumer = ARGV[1]
 local leaving  = ARGV[2]             -- 1: it says so itself
 
@@ -14,6 +15,8 @@ if leaving ~= '1' and deadline then
   local time = redis.call('TIME')
   if tonumber(deadline) >= time[1] * 1000 + math.floor(time[2] / 1000) then return -1 end
 end
+-- A key of a wrong type must fail here, before the first write.
+redis.call('HLEN', roster)
 redis.call('ZREM', workers, consumer)
 local streams, pending = {critical, high, medium, low}, 0
 for _, stream in ipairs(streams) do
@@ -22,5 +25,6 @@ for _, stream in ipairs(streams) do
 end
 if pending == 0 then
   for _, stream in ipairs(streams) do redis.pcall('XGROUP', 'DELCONSUMER', stream, 'workers', consumer) end
+  redis.call('HDEL', roster, consumer)
 end
 return pending

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- janitor: a reaper's tick. Names the consumers that are dead: in a group without a lease ahead.
+-- janitor: a reaper's tick. Names the consumers that are dead: in a group or on the roster without a lease ahead.
 -- After a gap in which neither a worker nor a reaper was heard, reapers wait one lease first (amnesty), so that the
 -- living renew before anyone is judged.
 -- A fleet looks once, not once for each of its reapers: a look costs as much as there are workers.
@@ -10,6 +10,7 @@ local medium   = KEYS[3]             -- STREAM
 local low      = KEYS[4]             -- STREAM
 local workers  = KEYS[5]             -- ZSET  consumer -> lease deadline, ms
 local meta     = KEYS[6]             -- HASH  queue flags and counters
+local roster   = KEYS[7]             -- HASH  consumer -> what it told of itself
 local lease_ms = tonumber(ARGV[1])
 local fresh_ms = tonumber(ARGV[2])   -- of no use while another reaper's look is younger
 
@@ -21,6 +22,7 @@ local amnesty = tonumber(seen[3] or '0')
 local age = now - tonumber(seen[1] or '0')
 if age >= 0 and age < fresh_ms and amnesty <= now then return {1} end
 local leases = redis.call('ZRANGE', workers, 0, -1, 'WITHSCORES')
+local told = redis.call('HGETALL', roster)
 redis.call('HSET', meta, 'janitor_ms', now)
 -- A clock that went back leaves both ahead of now; neither may hold recovery up for longer than a lease.
 if now - last > lease_ms / 2 or last > now or amnesty > now + lease_ms then
@@ -49,4 +51,6 @@ for _, stream in ipairs({critical, high, medium, low}) do
   end
 end
 for n = 1, #leases, 2 do judge(leases[n]) end
+-- Left there by a reaper of an older version, which does not know the roster.
+for n = 1, #told, 2 do judge(told[n]) end
 return answer

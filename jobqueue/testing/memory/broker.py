@@ -2,17 +2,20 @@
 
 import asyncio
 import itertools
+import os
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import msgspec
 
-from jobqueue.broker.base import Delivery, EnqueueResult, Found, QueueStats, Settlement, Submission, WorkerInfo
+from jobqueue.broker.base import Delivery, EnqueueResult, Found, Place, QueueStats, Settlement, Submission, WorkerInfo
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.job import PRIORITIES, JobState, Priority, canonical_id, decode_envelope
 from jobqueue.outcome import Cancelled
 from jobqueue.testing.memory.consumer import MemoryConsumer
 from jobqueue.testing.memory.journal import MemoryJournal
+from jobqueue.testing.memory.page import found, page
 from jobqueue.testing.memory.reap import reap
 from jobqueue.testing.memory.settle import execution_of
 from jobqueue.testing.memory.store import MemoryQueue, Store
@@ -43,10 +46,11 @@ class MemoryBroker:
     async def enqueue(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
         return [submit(self.store, submission) for submission in submissions]
 
-    async def join(self, queues: Sequence[str]) -> MemoryConsumer:
-        name = f"memory:{next(self._names)}"
+    async def join(self, queues: Sequence[str], *, slots: int | None = None) -> MemoryConsumer:
+        name, now = f"memory:{next(self._names)}", self.store.clock.now_ms()
         for queue in queues:
-            self.store.queue(queue).leases[name] = self.store.clock.now_ms() + self.store.lease_ms
+            self.store.queue(queue).leases[name] = now + self.store.lease_ms
+            self.store.queue(queue).roster[name] = (now, slots)
         return MemoryConsumer(self.store, name, queues)
 
     # scheduler
@@ -98,19 +102,21 @@ class MemoryBroker:
     async def locate(self, queue: str, job_id: str) -> Found | None:
         of, job_id = self.store.queue(queue), canonical_id(job_id)
         job = of.live.get(job_id)
-        if job is None:
+        return found(self.store, of, job) if job is not None else None
+
+    async def jobs(
+        self, queue: str, place: Place, *, limit: int, after: str | None = None
+    ) -> tuple[list[Found], str | None]:
+        return page(self.store, self.store.queue(queue), place, limit=limit, after=after)
+
+    async def hasten(self, queue: str, job_id: str) -> JobState | None:
+        of, job_id = self.store.queue(queue), canonical_id(job_id)
+        if job_id in of.delayed:
+            _, job = of.delayed.pop(job_id)
+            self.store.put(of, job, due_ms=self.store.clock.now_ms())
+        if job_id not in of.live:
             return None
-        worker = of.holder(job_id)
-        return Found(
-            job=job.job(),
-            state=_state(job, worker),
-            attempt=job.attempt,
-            due_ms=of.delayed[job_id][0] if job_id in of.delayed else None,
-            worker=worker,
-            last_error=job.last_error,
-            progress=of.progress.get(job_id),
-            cancel_requested=job_id in of.asked,
-        )
+        return JobState.QUEUED if of.holder(job_id) is None else JobState.RUNNING
 
     async def result(self, queue: str, job_id: str) -> bytes | None:
         until, kept = self.store.queue(queue).results.get(canonical_id(job_id), (0, None))
@@ -170,17 +176,13 @@ class MemoryBroker:
                 queue=queue,
                 running=len(of.held.get(name, ())),
                 lease_ms=of.leases[name] - now if name in of.leases else 0,
+                slots=of.roster[name][1],
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                started_ms=of.roster[name][0],
             )
             for name in sorted(names)
         ]
 
     async def close(self) -> None:
         """Nothing to close."""
-
-
-def _state(job: Delivery, worker: str | None) -> JobState:
-    if worker is not None:
-        return JobState.RUNNING
-    if job.entry_id:
-        return JobState.QUEUED
-    return JobState.RETRYING if job.attempt > 1 else JobState.SCHEDULED

@@ -40,6 +40,7 @@ class MemoryConsumer:
                 for entry_id in list(ready)[: want - len(taken)]:
                     job = ready.pop(entry_id)
                     queue.held.setdefault(self.name, {})[job.job_id] = job
+                    queue.taken_ms[job.job_id] = self._store.clock.now_ms()
                     taken.append(msgspec.structs.replace(job))
         return taken
 
@@ -68,7 +69,10 @@ class MemoryConsumer:
 
     async def leave(self) -> None:
         for name in self.queues:
-            self._store.queue(name).leases.pop(self.name, None)
+            queue = self._store.queue(name)
+            queue.leases.pop(self.name, None)
+            if not queue.held.get(self.name):
+                queue.roster.pop(self.name, None)
 
     async def close(self) -> None:
         """Nothing to close."""

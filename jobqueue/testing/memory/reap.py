@@ -18,6 +18,7 @@ def reap(store: Store, queue: MemoryQueue) -> int:
         jobs += len(given)
         settle(store, queue, [_crashed(store, queue, job, consumer, now) for job in given], consumer)
         queue.held.pop(consumer, None)
+        queue.roster.pop(consumer, None)
     return jobs
 
 

@@ -41,7 +41,7 @@ def settle(store: Store, queue: MemoryQueue, settlements: Iterable[Settlement], 
 
 def _settle(store: Store, queue: MemoryQueue, settlement: Settlement, worker: str) -> Outcome:
     taken, outcome, now = settlement.delivery, settlement.outcome, store.clock.now_ms()
-    del queue.held[worker][taken.job_id]
+    del queue.held[worker][taken.job_id], queue.taken_ms[taken.job_id]
     stop = taken.job_id in queue.asked
     queue.asked.discard(taken.job_id)
     queue.progress.pop(taken.job_id, None)

@@ -25,10 +25,14 @@ class MemoryQueue:
     """By rank; entry id -> job, oldest first."""
     held: dict[str, dict[str, Delivery]] = field(default_factory=dict)
     """Consumer -> job id -> what it was given."""
+    taken_ms: dict[str, int] = field(default_factory=dict)
+    """Job id -> since when it is held."""
     delayed: dict[str, tuple[int, Delivery]] = field(default_factory=dict)
     live: dict[str, Delivery] = field(default_factory=dict)
     """Every job that has not ended, as it was last queued; one that waits for its time has no entry id."""
     leases: dict[str, int] = field(default_factory=dict)
+    roster: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    """Consumer -> when it joined, ms, and its slots."""
     asked: set[str] = field(default_factory=set)
     unique: dict[str, str] = field(default_factory=dict)
     dedupe: dict[str, tuple[int, str, str]] = field(default_factory=dict)
