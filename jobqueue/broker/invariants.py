@@ -167,7 +167,8 @@ class _Inspector:
         }
 
     async def unreaped(self) -> set[Suspicion]:
-        """I4: pending with a consumer that is dead, although reapers are at work and past any amnesty."""
+        """I4: pending with a consumer that is dead, or a dead one on the roster, although reapers are at work and
+        past any amnesty."""
         time, janitor, amnesty = await self._each(
             [["TIME"], ["HGET", self._keys.meta, "janitor_ms"], ["HGET", self._keys.meta, "amnesty_ms"]]
         )
@@ -180,11 +181,17 @@ class _Inspector:
                 rows = await self._broker.call(["XPENDING", stream, GROUP, "-", "+", _MOST_NAMED, consumer])
                 what = f"pending in {stream} with {consumer.decode()}, which is dead and not reaped"
                 found |= {("I4", what, row[0].decode()) for row in rows}
+        async for pairs in self._scan("HSCAN", self._keys.roster):
+            dead = await self._dead(pairs[::2], now_ms)
+            found |= {("I4", "on the roster, dead and not reaped", name.decode()) for name in dead}
         return found
 
     async def _dead_consumers(self, stream: str, now_ms: int) -> list[bytes]:
         (consumers,) = await self._each([["XINFO", "CONSUMERS", stream, GROUP]])
-        names = [consumer[1] for consumer in consumers or () if consumer[3]]
+        return await self._dead([consumer[1] for consumer in consumers or () if consumer[3]], now_ms)
+
+    async def _dead(self, names: list[bytes], now_ms: int) -> list[bytes]:
+        """Those without a lease ahead."""
         leases = await self._each([["ZSCORE", self._keys.workers, name] for name in names])
         return [name for name, lease in zip(names, leases, strict=True) if lease is None or float(lease) < now_ms]
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import asdict
 
-from jobqueue.broker.base import Broker, Enqueued, EnqueueResult, Submission
+from jobqueue.broker.base import Broker, Enqueued, EnqueueResult, Place, Submission
 from jobqueue.errors import InvalidJob, LeaseLost
 from jobqueue.job import PRIORITIES, JobState, Priority, new_id
 from jobqueue.outcome import COMPLETED, RELEASED, Cancelled, Completed, Expired, Outcome, Retrying, Snoozed
@@ -943,6 +943,8 @@ async def test_a_strange_queue_name_is_refused_everywhere(broker: Broker, name: 
         lambda: broker.reap(name),
         lambda: broker.cancel(name, new_id()),
         lambda: broker.locate(name, new_id()),
+        lambda: broker.jobs(name, Place.QUEUED, limit=1),
+        lambda: broker.hasten(name, new_id()),
         lambda: broker.result(name, new_id()),
         lambda: broker.pause(name),
         lambda: broker.resume(name),

@@ -284,6 +284,28 @@ async def test_jobs_with_large_bodies_are_all_shown(broker: Broker, place: Place
 
 
 @pytest.mark.parametrize("place", Place)
+async def test_a_body_that_is_no_job_is_shown_and_only_its_job_is_refused(
+    broker: Broker, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = job(1), job(2, priority="low", unique_key="k")
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "to_wire", lambda self: b"\xff no job")
+        await _fill(broker, place, [bad])
+    await _fill(broker, place, [good])
+
+    shown = {each.job_id: each for each in await pages(broker, place)}
+
+    assert (shown[good.id].job, shown[good.id].type) == (good, "email.send")
+    broken = shown[bad.id]
+    assert (broken.type, broken.body, broken.priority, broken.unique_key) == ("", b"\xff no job", Priority.LOW, "k")
+    with pytest.raises(InvalidJob, match="body is not a job"):
+        _ = broken.job
+    located = await broker.locate(Q, bad.id)
+    assert located is not None
+    assert (located.state, located.body) == (broken.state, broken.body)
+
+
+@pytest.mark.parametrize("place", Place)
 @pytest.mark.parametrize("cursor", ["", "x", "5-1-1", "1", "0-1-1\n", "-", "1-00", "'; DROP", "9" * 400])
 async def test_a_cursor_of_somebody_elses_making_is_refused(broker: Broker, place: Place, cursor: str) -> None:
     with pytest.raises(ConfigError, match="cursor must be one that the page before returned"):

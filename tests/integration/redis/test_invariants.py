@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 import redis.asyncio
 
+from jobqueue.broker.base import Consumer
 from jobqueue.broker.invariants import Violation, check_queue
 from jobqueue.broker.keys import GROUP
 from jobqueue.broker.redis_streams import RedisStreamsBroker
@@ -126,23 +127,46 @@ async def test_a_dead_workers_jobs_break_i4_only_when_reapers_pass_them_by(
     (taken,) = await take(worker, 1)
     await worker.leave()
 
+    found = await (_check_beside_reapers(broker, raw, worker) if reaping else check_queue(broker, Q))
+
+    assert {each.rule for each in found} == ({"I4"} if reaping else set())
+    if found:
+        named = " ".join(each.message for each in found)
+        assert taken.entry_id.decode() in named
+        assert worker.name in named
+
+
+async def test_a_worker_that_left_and_is_still_on_the_roster_breaks_i4(
+    make_broker: MakeBroker, raw: "redis.asyncio.Redis"
+) -> None:
+    broker = make_broker(lease=timedelta(milliseconds=200))
+    worker = await broker.join([Q])
+    kept = await raw.hgetall(broker.keys(Q).roster)
+    await worker.leave()
+    assert await _check_beside_reapers(broker, raw, worker) == []
+    await raw.hset(broker.keys(Q).roster, mapping=kept)
+
+    (found,) = await _check_beside_reapers(broker, raw, worker)
+
+    assert (found.rule, found.message) == ("I4", f"on the roster, dead and not reaped: {worker.name}")
+
+
+async def _check_beside_reapers(
+    broker: RedisStreamsBroker, raw: "redis.asyncio.Redis", worker: Consumer
+) -> list[Violation]:
+    """As if reapers were at work, and did nothing."""
+
     async def pretend_to_reap() -> None:
         while True:
             await raw.hset(broker.keys(Q).meta, "janitor_ms", worker.now_ms())
             await asyncio.sleep(0.01)
 
-    pretending = asyncio.create_task(pretend_to_reap()) if reaping else None
-    await asyncio.sleep(0)
-    if reaping:
-        await raw.hset(broker.keys(Q).meta, "janitor_ms", worker.now_ms())
-    found = await check_queue(broker, Q)
-    if pretending:
+    await raw.hset(broker.keys(Q).meta, "janitor_ms", worker.now_ms())
+    pretending = asyncio.create_task(pretend_to_reap())
+    try:
+        return await check_queue(broker, Q)
+    finally:
         pretending.cancel()
-
-    assert [each.rule for each in found] == (["I4"] if reaping else [])
-    if found:
-        assert taken.entry_id.decode() in found[0].message
-        assert worker.name in found[0].message
 
 
 async def test_a_busy_queue_has_no_violations(make_broker: MakeBroker) -> None:

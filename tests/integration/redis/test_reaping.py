@@ -177,7 +177,7 @@ async def test_f29_a_worker_name_is_never_registered_twice(broker: RedisStreamsB
     """A second worker that registers under a name in use is refused."""
     worker = await broker.join([Q])
 
-    command = scripts.REGISTER.command(broker.keys(Q), consumer=worker.name, lease_ms=int(timedelta(1).total_seconds()))
+    command = scripts.REGISTER.command(broker.keys(Q), consumer=worker.name, lease_ms=86_400, facts="{}")
 
     assert await broker.call(command) == 0
 

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 import jobqueue.broker
 from jobqueue.broker import scripts
-from jobqueue.broker.base import Settlement
+from jobqueue.broker.base import Place, Settlement
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.broker.scripts import Script, Value
@@ -98,6 +98,9 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
                 await broker.reap(Q)
                 await broker.cancel(Q, one.job_id)
                 await broker.locate(Q, one.job_id)
+                await broker.hasten(Q, one.job_id)
+                for place in Place:
+                    await broker.jobs(Q, place, limit=1)
                 await broker.purge(Q, PRIORITIES, delayed=True)
                 page = await broker.journal.read(Q, "dead", after="0-0", count=1)
                 assert page is not None
@@ -119,7 +122,7 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
 
 CALLS = (
     *("declare", "register", "enqueue", "settle", "reap", "beat", "promote", "janitor"),
-    *("forget", "cancel running", "cancel ready", "cancel delayed", "purge", "requeue", "drop", "trim"),
+    *("forget", "cancel running", "cancel ready", "cancel delayed", "hasten", "purge", "requeue", "drop", "trim"),
 )
 
 
@@ -182,7 +185,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
     facts = {"consumer": worker.name, "history": True, "journal_max": 10}
     commands: dict[str, Callable[[], list[Value]]] = {
         "declare": lambda: scripts.DECLARE.command(keys, epoch="e", version=1),
-        "register": lambda: scripts.REGISTER.command(keys, consumer="c", lease_ms=1_000),
+        "register": lambda: scripts.REGISTER.command(keys, consumer="c", lease_ms=1_000, facts="{}"),
         "enqueue": lambda: scripts.ENQUEUE.command(
             keys,
             producer=keys.producer("p"),
@@ -202,6 +205,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
         "cancel running": lambda: scripts.CANCEL.command(keys, id=taken[0].job_id, line="[]"),
         "cancel ready": lambda: scripts.CANCEL.command(keys, id=ready.id, line="[]"),
         "cancel delayed": lambda: scripts.CANCEL.command(keys, id=delayed.id, line="[]"),
+        "hasten": lambda: scripts.HASTEN.command(keys, id=delayed.id),
         "purge": lambda: scripts.PURGE.command(keys, ranks="0123", with_delayed=1, limit=100, skip=0),
         "requeue": lambda: scripts.REQUEUE.command(keys, letter=page.last),
         "drop": lambda: scripts.DROP.command(keys, letter=page.last),
