@@ -9,6 +9,7 @@ import redis.asyncio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from jobqueue.broker.base import Found, Place
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
@@ -208,6 +209,16 @@ class QueueMachine(RuleBasedStateMachine):
         assert (next_due is None) == (not self.model.delayed())
 
     @rule(job_id=ids)
+    def hasten(self, job_id: str) -> None:
+        assert self.do(self.broker.hasten(Q, job_id)) == self.model.hasten(job_id)
+
+    @precondition(lambda self: self.model.delayed())
+    @rule(pick=picks)
+    def hasten_delayed(self, pick: int) -> None:
+        delayed = self.model.delayed()
+        self.hasten(delayed[pick % len(delayed)].id)
+
+    @rule(job_id=ids)
     def cancel(self, job_id: str) -> None:
         assert self.do(self.broker.cancel(Q, job_id)) == self.model.cancel(job_id)
 
@@ -273,6 +284,27 @@ class QueueMachine(RuleBasedStateMachine):
             assert seen == (job.state, job.attempt, job.holder, job.last_error, job.asked_to_stop)
             assert (found.job.priority, found.job.unique_key) == (job.priority, job.unique_key)
 
+    @rule(limit=st.integers(1, 5))
+    def jobs(self, limit: int) -> None:
+        queued, running, delayed = [self.do(self._shown(place, limit)) for place in Place]
+        assert [each.job_id for each in queued] == [job.id for job in self.model.ready()]
+        for shown, expected in (
+            (running, [job for job in self.model.live.values() if job.holder]),
+            (delayed, self.model.delayed()),
+        ):
+            assert len(shown) == len(expected)
+            assert {(each.job_id, each.state, each.attempt, each.worker, each.cancel_requested) for each in shown} == {
+                (job.id, job.state, job.attempt, job.holder, job.asked_to_stop) for job in expected
+            }
+
+    async def _shown(self, place: Place, limit: int) -> list[Found]:
+        shown, after = await self.broker.jobs(Q, place, limit=limit)
+        while after is not None:
+            page, after = await self.broker.jobs(Q, place, limit=limit, after=after)
+            assert page
+            shown += page
+        return shown
+
     # what must be so after every step
 
     @invariant()
@@ -291,10 +323,11 @@ class QueueMachine(RuleBasedStateMachine):
     def contents_agree(self) -> None:
         keys, model = self.keys, self.model
         pipe = self.raw.pipeline(transaction=False)
-        pipe.hkeys(keys.jobs).zrange(keys.delayed, 0, -1).smembers(keys.cancel).hgetall(keys.unique)
+        pipe.hkeys(keys.roster).hkeys(keys.jobs).zrange(keys.delayed, 0, -1).smembers(keys.cancel).hgetall(keys.unique)
         for stream in keys.streams:
             pipe.xrange(stream)
-        indexed, delayed, asked, locks, *streams = self.do(pipe.execute())
+        roster, indexed, delayed, asked, locks, *streams = self.do(pipe.execute())
+        assert {*model.leases} <= {*roster} <= {*model.leases, *(job.holder for job in model.live.values())}
         assert set(indexed) == set(model.live)
         assert set(delayed) == {job.id for job in model.delayed()}
         assert asked == {job.id for job in model.live.values() if job.asked_to_stop}

@@ -128,6 +128,12 @@ class Model:
         for job_id in due:
             self._queue(self.live[job_id])
 
+    def hasten(self, job_id: str) -> JobState | None:
+        job = self.live.get(job_id)
+        if job is not None and job.delayed:
+            self._queue(job)
+        return job.state if job is not None else None
+
     def newest_letter(self, job_id: str) -> Letter | None:
         return next((letter for letter in reversed(self.letters) if letter.job.id == job_id), None)
 

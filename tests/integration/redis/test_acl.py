@@ -10,6 +10,7 @@ import redis.asyncio
 from redis.exceptions import NoPermissionError
 
 import jobqueue.broker
+from jobqueue.broker.base import Place
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
@@ -97,6 +98,9 @@ async def test_the_user_may_do_all_that_a_queue_needs(server: RedisServer) -> No
     assert await broker.result(Q, one.job_id)
     assert await broker.promote(Q)
     assert await broker.locate(Q, later.id)
+    assert [len((await broker.jobs(Q, place, limit=9))[0]) for place in Place] == [2, 1, 1]
+    assert await broker.hasten(Q, later.id) == "queued"
+    await broker.cancel(Q, later.id)
     await broker.reap(Q)
     assert await letters.requeue(two.job_id)
     running = await take(worker, 2)
