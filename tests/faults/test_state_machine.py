@@ -38,7 +38,6 @@ def test_the_broker_does_what_the_model_does(redis_url: str) -> None:
 BREAKAGES = {
     "a promoted job stays among the delayed": (scripts.PROMOTE, "redis.call('ZREM', delayed, unpack(gone))"),
     "a hastened job stays among the delayed": (scripts.HASTEN, "redis.call('ZREM', delayed, id)"),
-    "a worker that has gone stays on the roster": (scripts.FORGET, "redis.call('HDEL', roster, consumer)"),
     "a page of running jobs forgets where it was": (scripts.PAGE_RUNNING, " or '(' .. after_entry"),
     "an idempotency key is not kept": (
         scripts.ENQUEUE,

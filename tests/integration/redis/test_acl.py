@@ -98,9 +98,11 @@ async def test_the_user_may_do_all_that_a_queue_needs(server: RedisServer) -> No
     assert await broker.result(Q, one.job_id)
     assert await broker.promote(Q)
     assert await broker.locate(Q, later.id)
-    assert [len((await broker.jobs(Q, place, limit=9))[0]) for place in Place] == [2, 1, 1]
-    assert await broker.hasten(Q, later.id) == "queued"
-    await broker.cancel(Q, later.id)
+    hastened = job(6)
+    await enqueue(broker, hastened, run_at_ms=worker.now_ms() + 3_600_000)
+    assert [len((await broker.jobs(Q, place, limit=9))[0]) for place in Place] == [1, 0, 2]
+    assert await broker.hasten(Q, hastened.id) == "queued"
+    assert await broker.cancel(Q, hastened.id) == "cancelled"
     await broker.reap(Q)
     assert await letters.requeue(two.job_id)
     running = await take(worker, 2)

@@ -111,6 +111,14 @@ async def test_a_worker_survives_a_long_jump_of_the_clock_and_sees_what_became_d
         assert worker.metrics.leases_lost == 0
 
 
+async def test_a_worker_tells_how_many_jobs_it_runs_at_once() -> None:
+    queue = memory_queue()
+    async with running(Worker(queue, registry, concurrency=7)):
+        await eventually(lambda: worker_joined(queue))
+
+        assert [each.slots for each in await queue.workers("default")] == [7]
+
+
 async def test_a_job_times_out_when_the_clock_says_so() -> None:
     queue = memory_queue()
     settled: list[Settlement] = []
