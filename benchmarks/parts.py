@@ -42,13 +42,14 @@ def main() -> None:
     taken = [entry.delivery("default", 2, b"1763800000000-17", fields) for _ in range(JOBS)]
     runs = [run for run in (execution.prepare(each, 1) for each in taken) if isinstance(run, Run)]
     contexts = [_context(run) for run in runs]
-    done = [Settlement(each, COMPLETED, "noop", 1, 1.0) for each in taken]
+    done = [Settlement(run.delivery, COMPLETED, "noop", 1, 1.0, None, run.envelope.payload) for run in runs]
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000)
 
-    def command(*, history: bool) -> list[object]:
+    def command(*, history: bool, keep_payload: int = 0) -> list[object]:
         keys, facts = QueueKeys.of("jq", "default"), {"consumer": "c", "fence": "alive", "journal_max": 10**9}
+        facts["keep_payload"] = keep_payload
         return [settle.command(keys, done[at : at + BATCH], history=history, **facts) for at in range(0, JOBS, BATCH)]
 
     settlements = command(history=False)
@@ -61,6 +62,7 @@ def main() -> None:
     _show("settlement", lambda: [Settlement(each, COMPLETED, "noop", 1, 1.0) for each in taken])
     _show("settle command", lambda: command(history=False))
     _show("settle command with history", lambda: command(history=True))
+    _show("settle command with history, payload", lambda: command(history=True, keep_payload=4096))
     _show("packing it", lambda: [pack_command(tuple(each)) for each in settlements])
 
 

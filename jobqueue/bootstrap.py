@@ -62,6 +62,7 @@ def wire(settings: Settings) -> Parts:
         max_crashes=settings.worker.max_crashes,
         history=settings.postgres.url is not None,
         journal_max_bytes=redis.journal_max_bytes,
+        keep_payload=settings.postgres.keep_payload,
     )
     unshipped = RedisDeadLetters(broker)
     if settings.postgres.url is None:

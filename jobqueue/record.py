@@ -1,7 +1,7 @@
 """What is kept of jobs that ended: executions and dead letters. Pure data, shared by broker and repository."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -10,6 +10,8 @@ from jobqueue.job import Priority
 JournalKind = Literal["journal", "dead"]
 """The two streams that wait to be shipped: executions, and dead letters."""
 
+ENDS: Final = frozenset({"completed", "dead", "cancelled", "expired"})
+"""The outcomes after which a job is not live any more."""
 
 MAY_RETURN = "~"
 """Marks the name of a primary to which a queue may come back: a slot of a cluster moves, and moves back."""
@@ -58,6 +60,19 @@ class Execution(msgspec.Struct, kw_only=True, gc=False):
     error_class: str | None = None
     error_message: str | None = None
     traceback: str | None = None
+    payload: bytes | None = None
+    """The job's arguments as JSON: of the attempt that ended it, where they are kept and not too long."""
+
+
+class Bucket(msgspec.Struct, kw_only=True):
+    """The executions that ended within one span of time."""
+
+    at_ms: int
+    """When the span began."""
+    outcomes: dict[str, int]
+    p50_ms: float | None = None
+    """Half of the completed ones took no longer; None without any."""
+    p95_ms: float | None = None
 
 
 class Many(msgspec.Struct, kw_only=True):

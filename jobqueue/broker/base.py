@@ -102,7 +102,8 @@ class Delivery(msgspec.Struct, kw_only=True, eq=False):
 class Settlement(msgspec.Struct, eq=False):
     """An outcome on its way to the broker, with the facts of the attempt for the history.
 
-    A delivery given back before it was started has no *type* here, and leaves no history.
+    A delivery given back before it was started has no *type* here, and leaves no history. *payload* is that of
+    the delivery, from who has cut it out of the body already.
     """
 
     delivery: Delivery
@@ -111,6 +112,7 @@ class Settlement(msgspec.Struct, eq=False):
     started_ms: int = 0
     duration_ms: float = 0.0
     result_ttl_ms: int | None = None
+    payload: msgspec.Raw | None = None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ class RedisConsumer:
         server_ms: int,
         history: bool,
         journal_max: int,
+        keep_payload: int,
     ) -> None:
         self.name = name
         self.queues = tuple(queues)
@@ -62,6 +63,7 @@ class RedisConsumer:
         self._lease_ms = lease_ms
         self._history = history
         self._journal_max = journal_max
+        self._keep_payload = keep_payload if history else 0
         self._clock = _ServerClock(server_ms)
         self.now_ms = self._clock.now_ms
         self._dialer = dialer
@@ -144,9 +146,10 @@ class RedisConsumer:
                 fence="alive",
                 history=self._history,
                 journal_max=self._journal_max,
+                keep_payload=self._keep_payload,
             )
             for queue, of_queue in _by_queue(settlements).items()
-            for batch in settle.batches(of_queue)
+            for batch in settle.batches(of_queue, keep_payload=self._keep_payload)
         ]
         replies = await self._writer.exchange(commands)
         for reply in replies:

@@ -25,7 +25,7 @@ from jobqueue.outcome import (
     Retrying,
     Snoozed,
 )
-from jobqueue.record import DeadLetter, Execution
+from jobqueue.record import ENDS, DeadLetter, Execution
 
 NO_ERROR: Final = "-"
 NO_HISTORY: Final = b"-"
@@ -126,25 +126,61 @@ def failure_of(settlement: Settlement) -> Failure | None:
     return getattr(settlement.outcome, "failure", None)
 
 
-def journal_lines(completed: Sequence[Settlement], others: Sequence[Settlement]) -> bytes:
-    """A line of history for each settlement, those that plainly *completed* first. Hot: about 0.5 µs for one of them.
+def journal_lines(completed: Sequence[Settlement], others: Sequence[Settlement], *, keep_payload: int) -> bytes:
+    """A line of history for each settlement, those that plainly *completed* first. Hot: about 0.6 µs for one of them.
 
+    Payloads of up to *keep_payload* bytes are kept in the lines of jobs that ended.
     `encode_lines` ends the last line, too.
     """
-    lines = _ENCODER.encode_lines([_line(each, "completed") for each in completed])
-    return (lines + b"\n".join(map(journal_line, others))).removesuffix(b"\n")
+    lines = _ENCODER.encode_lines(
+        [_completed_line(each, keep_payload) for each in completed]
+        if keep_payload
+        else [_line(each, "completed") for each in completed]
+    )
+    if lines.count(b"\n") != len(completed):  # a payload of several lines; one look for all costs less
+        lines = b"".join(journal_line(each, keep_payload=keep_payload) + b"\n" for each in completed)
+    return (lines + b"\n".join(journal_line(each, keep_payload=keep_payload) for each in others)).removesuffix(b"\n")
 
 
-def journal_line(settlement: Settlement) -> bytes:
+def journal_line(settlement: Settlement, *, keep_payload: int) -> bytes:
     """A settlement as a line of history; what was given back before it was started has none to tell."""
     outcome = settlement.outcome
     if isinstance(outcome, Released) and not settlement.type:
         return NO_HISTORY
-    line = _line(settlement, "dead" if isinstance(outcome, Crashed) and outcome.final else OUTCOME_NAMES[type(outcome)])
+    name = "dead" if isinstance(outcome, Crashed) and outcome.final else OUTCOME_NAMES[type(outcome)]
+    line = _line(settlement, name)
     failure = failure_of(settlement)
     if failure is not None:
         line += (failure.error_class, failure.message, failure.traceback)
+    payload = kept_payload(settlement, keep_payload) if name in ENDS else None
+    if payload is not None:
+        on_one_line = msgspec.Raw(payload.replace(b"\n", b" "))  # in JSON, it can only stand between values
+        line += (on_one_line,) if failure is not None else (None, None, None, on_one_line)
     return _ENCODER.encode(line)
+
+
+def _completed_line(settlement: Settlement, keep_payload: int) -> tuple[Any, ...]:
+    payload = settlement.payload
+    if payload is None or len(payload) > keep_payload:
+        payload = _kept(settlement, keep_payload)
+    line = _line(settlement, "completed")
+    return line if payload is None else line + (None, None, None, payload)  # noqa: RUF005 - unpacking takes twice as long
+
+
+def kept_payload(settlement: Settlement, limit: int) -> bytes | None:
+    """The payload as JSON; None when it is too long or cannot be read."""
+    payload = _kept(settlement, limit)
+    return None if payload is None else bytes(payload)
+
+
+def _kept(settlement: Settlement, limit: int) -> msgspec.Raw | None:
+    """The payload as a part of the body, as in `kept_payload`."""
+    if not limit:
+        return None
+    payload = settlement.payload
+    if payload is None:
+        payload = _payload_of(settlement.delivery.body)
+    return payload if payload is not None and len(payload) <= limit else None
 
 
 def _line(settlement: Settlement, outcome: str) -> tuple[Any, ...]:
@@ -163,7 +199,7 @@ def _line(settlement: Settlement, outcome: str) -> tuple[Any, ...]:
 
 
 class _Line(msgspec.Struct, array_like=True, gc=False):
-    """What `_line` writes, and a failure's three texts."""
+    """What `_line` writes, a failure's three texts, and the payload of a job that ended."""
 
     job_id: str
     type: str
@@ -177,6 +213,7 @@ class _Line(msgspec.Struct, array_like=True, gc=False):
     error_class: str | None = None
     error_message: str | None = None
     traceback: str | None = None
+    payload: msgspec.Raw = msgspec.Raw()
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -204,6 +241,7 @@ def read_journal_entry(queue: str, fields: list[bytes]) -> list[Execution]:
             error_class=line.error_class,
             error_message=line.error_message,
             traceback=line.traceback,
+            payload=bytes(line.payload) or None,
         )
         for line in _LINES.decode_lines(lines)
     ]
@@ -242,3 +280,10 @@ def type_of(body: bytes) -> str:
         return decode_envelope(body).type
     except InvalidJob:
         return ""
+
+
+def _payload_of(body: bytes) -> msgspec.Raw | None:
+    try:
+        return decode_envelope(body).payload
+    except InvalidJob:
+        return None

@@ -19,9 +19,10 @@ _PURGE_PAGE = 200
 class RedisOperator:
     """The operators' verbs of `jobqueue.broker.base.Broker`, on a line that nobody else waits for."""
 
-    def __init__(self, line: Line, *, namespace: str, history: bool) -> None:
+    def __init__(self, line: Line, *, namespace: str, history: bool, keep_payload: int) -> None:
         self.namespace = namespace
         self.history = history
+        self._keep_payload = keep_payload
         self._operating = line
         self._keys: dict[str, QueueKeys] = {}
 
@@ -37,7 +38,7 @@ class RedisOperator:
         line = b""
         if self.history:
             located = await self._locate(queue, job_id)
-            line = _cancelled_line(queue, job_id, located) if located else b""
+            line = _cancelled_line(queue, job_id, located, self._keep_payload) if located else b""
         answer = await self._operating.call(scripts.CANCEL.command(self.keys(queue), id=job_id, line=line))
         return {0: None, 1: JobState.CANCELLED, 2: JobState.RUNNING}[answer]
 
@@ -125,13 +126,14 @@ class RedisOperator:
         return await self._operating.exchange(commands)
 
 
-def _cancelled_line(queue: str, job_id: str, located: list[Any]) -> bytes:
+def _cancelled_line(queue: str, job_id: str, located: list[Any], keep_payload: int) -> bytes:
     now_ms = SystemClock().now_ms()
     fields = [b"i", job_id.encode(), b"b", located[3], *([b"h", located[2]] if located[2] else [])]
     delivery = entry.delivery(queue, int(located[1]), b"%d-0" % now_ms, fields)
     delivery.attempt = 0
     return entry.journal_line(
-        Settlement(delivery=delivery, outcome=Cancelled(), type=entry.type_of(delivery.body), started_ms=now_ms)
+        Settlement(delivery=delivery, outcome=Cancelled(), type=entry.type_of(delivery.body), started_ms=now_ms),
+        keep_payload=keep_payload,
     )
 
 

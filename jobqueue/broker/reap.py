@@ -41,6 +41,7 @@ class Reaper:
         max_crashes: int,
         history: bool,
         journal_max: int,
+        keep_payload: int,
     ) -> None:
         self._line = line
         self._keys = keys
@@ -49,6 +50,7 @@ class Reaper:
         self._max_crashes = max_crashes
         self._history = history
         self._journal_max = journal_max
+        self._keep_payload = keep_payload if history else 0
 
     async def reap(self, *, fresh_ms: int = 0) -> int:
         """One tick; none while another reaper's is younger than *fresh_ms*. Returns how many jobs were given back
@@ -119,7 +121,7 @@ class Reaper:
             for each, stop in zip(held, asked, strict=True)
         ]
         given_back = 0
-        for batch in settle.batches(settlements):
+        for batch in settle.batches(settlements, keep_payload=self._keep_payload):
             command = settle.command(
                 self._keys,
                 batch,
@@ -127,6 +129,7 @@ class Reaper:
                 fence="dead",
                 history=self._history,
                 journal_max=self._journal_max,
+                keep_payload=self._keep_payload,
             )
             verdict, *refused_entries = await self._line.call(command)
             if verdict == 0:

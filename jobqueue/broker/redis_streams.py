@@ -33,7 +33,7 @@ class RedisStreamsBroker(RedisOperator):
     """Queues on one Redis or Valkey. See `jobqueue.broker.base.Broker` for what the verbs promise.
 
     Nothing is connected before the first call. *history* tells whether settlements are journalled
-    for Postgres; *lease* must be the same in every process of a namespace.
+    for Postgres, with payloads of up to *keep_payload* bytes; *lease* must be the same in every process of a namespace.
     """
 
     def __init__(
@@ -47,14 +47,16 @@ class RedisStreamsBroker(RedisOperator):
         max_crashes: int = 3,
         history: bool = False,
         journal_max_bytes: int = 256 * 1024 * 1024,
+        keep_payload: int = 0,
     ) -> None:
         self._dialer = dial(url, timeout_s=timeout.total_seconds())
-        super().__init__(self._dialer.line(), namespace=namespace, history=history)
+        super().__init__(self._dialer.line(), namespace=namespace, history=history, keep_payload=keep_payload)
         self._enqueue_timeout_s = enqueue_timeout.total_seconds()
         self.lease = lease
         self._lease_ms = to_ms(lease)
         self._max_crashes = max_crashes
         self._journal_max = journal_max_bytes
+        self._keep_payload = keep_payload
         self._producing = self._dialer.line()
         # Recovery waits for no operator and no shipper.
         self._caring = self._dialer.line()
@@ -121,6 +123,7 @@ class RedisStreamsBroker(RedisOperator):
             server_ms=now_ms,
             history=self.history,
             journal_max=self._journal_max,
+            keep_payload=self._keep_payload,
         )
 
     async def _register(self, queues: Sequence[str], slots: int | None) -> tuple[str, int]:
@@ -183,6 +186,7 @@ class RedisStreamsBroker(RedisOperator):
                 max_crashes=self._max_crashes,
                 history=self.history,
                 journal_max=self._journal_max,
+                keep_payload=self._keep_payload,
             )
         return await reaper.reap(fresh_ms=to_ms(unless_within))
 

@@ -32,12 +32,14 @@ MAX_BATCH_BYTES = 1024 * 1024
 Fence = Literal["alive", "dead"]
 
 
-def batches(settlements: Sequence[Settlement]) -> Iterator[list[Settlement]]:
+def batches(settlements: Sequence[Settlement], *, keep_payload: int) -> Iterator[list[Settlement]]:
     """Split by the limits of one script call."""
     batch: list[Settlement] = []
     size = 0
     for settlement in settlements:
         weight = 0 if settlement.outcome is COMPLETED else _weight(settlement)
+        if keep_payload:
+            weight += min(len(settlement.delivery.body), keep_payload)
         if batch and (len(batch) >= MAX_BATCH or size + weight > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
@@ -67,6 +69,7 @@ def command(
     fence: Fence,
     history: bool,
     journal_max: int,
+    keep_payload: int,
 ) -> list[Value]:
     """The call that settles a batch of one queue."""
     by_rank: list[list[Settlement]] = [[], [], [], []]
@@ -81,8 +84,8 @@ def command(
     args += [settlement.delivery.job_id for settlement in plain]
     result_keys: list[str] = []
     for settlement in others:
-        args += _item(keys, settlement, result_keys, history=history)
-    lines = journal_lines(plain, others) if history else b""
+        args += _item(keys, settlement, result_keys, history=history, keep_payload=keep_payload)
+    lines = journal_lines(plain, others, keep_payload=keep_payload) if history else b""
     return scripts.SETTLE.command(
         keys,
         fence=fence,
@@ -98,11 +101,13 @@ def command(
     )
 
 
-def _item(keys: QueueKeys, settlement: Settlement, result_keys: list[str], *, history: bool) -> tuple[Value, ...]:
+def _item(
+    keys: QueueKeys, settlement: Settlement, result_keys: list[str], *, history: bool, keep_payload: int
+) -> tuple[Value, ...]:
     taken, outcome = settlement.delivery, settlement.outcome
     kind, state, delay_ms, note, detail = _effect(taken, outcome)
     if history and kind in ("again", "later"):
-        note = _if_cancelled(settlement)
+        note = _if_cancelled(settlement, keep_payload)
     ordinal = 0
     if settlement.result_ttl_ms:
         result_keys.append(keys.result(taken.job_id))
@@ -181,7 +186,7 @@ def _header(
     return "" if text == _AS_GOOD_AS_NEW else text
 
 
-def _if_cancelled(settlement: Settlement) -> bytes:
+def _if_cancelled(settlement: Settlement, keep_payload: int) -> bytes:
     return journal_line(
         Settlement(
             delivery=settlement.delivery,
@@ -189,7 +194,9 @@ def _if_cancelled(settlement: Settlement) -> bytes:
             type=settlement.type or type_of(settlement.delivery.body),
             started_ms=settlement.started_ms,
             duration_ms=settlement.duration_ms,
-        )
+            payload=settlement.payload,
+        ),
+        keep_payload=keep_payload,
     )
 
 

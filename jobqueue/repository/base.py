@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from jobqueue.record import DeadLetter, Execution, JournalKind
+from jobqueue.record import Bucket, DeadLetter, ErrorGroup, Execution, JournalKind, Many
 
 
 class LetterState(StrEnum):
@@ -33,12 +33,32 @@ class LetterFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Which dead letters; None means any. *error* matches a part of the error's class or message."""
 
     queue: str | None = None
+    queues: tuple[str, ...] | None = None
+    """Any of these; with *queue*, both must hold."""
     type: str | None = None
     reason: str | None = None
     error: str | None = None
     job_id: str | None = None
     state: LetterState | None = LetterState.DEAD
     before: datetime | None = None
+
+
+class ExecutionFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """Which executions; None means any. *since* and *until* are about their end, up to but without *until*."""
+
+    queue: str | None = None
+    queues: tuple[str, ...] | None = None
+    """Any of these; with *queue*, both must hold."""
+    type: str | None = None
+    outcome: str | None = None
+    ended: bool = False
+    """Only those that ended their job: one row for each life of a job."""
+    q: str | None = None
+    """Words that stand in the kept payload or in the error: each of them, in any order, whatever their case; the last
+    one may be the beginning of a word. Letters and digits make a word. Read are the first 8192 characters of payload
+    (as JSON, names of arguments included), error class and error message together."""
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class DeadLetters(Protocol):
@@ -60,14 +80,36 @@ class DeadLetters(Protocol):
         """
         ...
 
-    async def requeue(self, job_id: str) -> bool:
+    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
         """Queue the job again under its id with a fresh budget of attempts; False when somebody did already.
 
-        Safe under double clicks, crashes and lost replies: one death is requeued once.
+        *payload* (a JSON object) takes the place of the one it died with; all else stays as it was. False also when
+        somebody's requeue with another payload has begun. Safe under double clicks, crashes and lost replies: one
+        death is requeued once, with one payload.
 
         Raises:
             DeadLetterNotFound: no dead letter has this id.
+            InvalidJob: the job cannot be queued with this payload, or its unique key is held; it stays dead.
         """
+        ...
+
+    async def requeue_where(self, where: LetterFilter, *, limit: int) -> Many:
+        """Queue up to *limit* dead letters again, each as `requeue` does. Those that cannot be are named in `failed`.
+
+        `remaining` counts what was not looked at. Who repeats the call until nothing remains stops when one does
+        nothing: those that fail are looked at again. Letters that are requeued, or on their way, are left alone.
+
+        Raises:
+            BrokerUnavailable, Backpressure, EnqueueUncertain: some may be queued; repeat it.
+        """
+        ...
+
+    async def delete_where(self, where: LetterFilter, *, limit: int) -> Many:
+        """Forget up to *limit* dead letters, each as `delete` does."""
+        ...
+
+    async def groups(self, where: LetterFilter, *, limit: int) -> Sequence[ErrorGroup]:
+        """The dead letters by type, queue and error class, most frequent first, up to *limit* groups."""
         ...
 
     async def delete(self, job_id: str) -> bool:
@@ -94,6 +136,32 @@ class Executions(Protocol):
         self, *, queue: str | None, type: str | None, outcome: str | None, limit: int
     ) -> Sequence[Execution]:
         """The newest executions first."""
+        ...
+
+    async def search(
+        self, where: ExecutionFilter, *, limit: int, after: str | None = None
+    ) -> tuple[Sequence[Execution], str | None]:
+        """A page, newest end first, and the cursor of the next page (None: this was the last).
+
+        Raises:
+            ConfigError: *after* is not a cursor that this method returned.
+        """
+        ...
+
+    async def series(
+        self, *, queues: Sequence[str] | None = None, since: datetime, until: datetime | None = None, bucket: timedelta
+    ) -> Sequence[Bucket]:
+        """What ended from *since* to *until* (now), by spans of time that begin at *since*, oldest first.
+
+        Every span is there, also one in which nothing ended.
+
+        Raises:
+            ConfigError: more than 1000 spans, or none.
+        """
+        ...
+
+    async def errors(self, *, queues: Sequence[str] | None = None, since: datetime, limit: int) -> Sequence[ErrorGroup]:
+        """Attempts that failed since then by type, queue and error class, most frequent first, up to *limit* groups."""
         ...
 
     async def count_by_outcome(self, *, queue: str | None, since: datetime | None) -> dict[str, int]:

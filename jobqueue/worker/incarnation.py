@@ -321,7 +321,15 @@ class Incarnation:
             ms = (self._monotonic() - run.started) * 1000
             envelope = run.envelope
             self._settler.add(
-                Settlement(run.delivery, outcome, envelope.type, run.started_ms, ms, envelope.result_ttl_ms)
+                Settlement(
+                    run.delivery,
+                    outcome,
+                    envelope.type,
+                    run.started_ms,
+                    ms,
+                    envelope.result_ttl_ms,
+                    envelope.payload,
+                )
             )
         if not self._filling:
             self._filling = True

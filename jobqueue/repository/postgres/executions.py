@@ -1,15 +1,25 @@
 """History: what every attempt came to."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
+import asyncpg
+
+from jobqueue.errors import ConfigError
 from jobqueue.outcome import storable
-from jobqueue.record import Execution
-from jobqueue.repository.postgres.database import Database
+from jobqueue.record import ENDS, Bucket, ErrorGroup, Execution
+from jobqueue.repository.base import ExecutionFilter
+from jobqueue.repository.postgres.database import Database, Session
+from jobqueue.repository.postgres.place import read_place, write_place
 from jobqueue.repository.postgres.queries import EXECUTIONS as SQL
-from jobqueue.repository.postgres.row import execution_of, uuid_of
+from jobqueue.repository.postgres.row import NOT_FAILED, execution_of, uuid_of
 
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_BUCKETS: Final = 1_000
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NEWEST: Final = 10_000
+"""What is looked through for words before their index is asked: about 100 ms. A word that is rarer than a page in as
+many rows has few rows in the index, a more frequent one has too many to be sorted."""
 
 
 class PostgresExecutions:
@@ -40,6 +50,82 @@ class PostgresExecutions:
                 rows = await session.rows(SQL.recent_of_queue, *wanted, storable(queue))
         return [execution_of(row) for row in rows]
 
+    async def search(
+        self, where: ExecutionFilter, *, limit: int, after: str | None = None
+    ) -> tuple[Sequence[Execution], str | None]:
+        """A page, newest end first, and the cursor of the next page (None: this was the last).
+
+        Every filter is answered from an index. Words that stand in a great many rows, but not among the newest that
+        the other filters let through, take longest; the statement timeout ends a search that takes too long.
+
+        Raises:
+            ConfigError: *after* is not a cursor that this method returned.
+            RepositoryUnavailable: also when it takes longer than a statement may; narrow the time or the queue.
+        """
+        place = _place(after)
+        queues = _queues(where)
+        wanted = (
+            self._namespace,
+            _known(where.type),
+            _outcomes(where),
+            None if where.outcome is None else where.outcome not in NOT_FAILED,
+            _aware("since", where.since),
+            _aware("until", where.until),
+            *place,
+            limit + 1,
+        )
+        async with self._database.transaction() as session:
+            await session.row(SQL.plan_for_these)
+            if where.q is not None:
+                rows = await _words(session, wanted, queues, storable(where.q), limit)
+            elif queues is None:
+                rows = await session.rows(SQL.search, *wanted)
+            else:
+                rows = await session.rows(SQL.search_in_queues, *wanted, queues)
+        more = None
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            more = write_place(last["finished_at"], str(last["job_id"]), last["generation"], last["attempt"])
+        return [execution_of(row) for row in rows[:limit]], more
+
+    async def series(
+        self, *, queues: Sequence[str] | None = None, since: datetime, until: datetime | None = None, bucket: timedelta
+    ) -> Sequence[Bucket]:
+        """What ended from *since* to *until* (now), by spans of time that begin at *since*, oldest first.
+
+        Every span is there, also one in which nothing ended. Reads every row of the time: about 1 µs each.
+
+        Raises:
+            ConfigError: more than 1000 spans, or none.
+        """
+        _aware("since", since)
+        until = _aware("until", until) or datetime.now(UTC)
+        if bucket <= timedelta(0) or not 0 < (until - since) / bucket <= MOST_BUCKETS:
+            raise ConfigError(
+                f"from {since} to {until} in spans of {bucket} must be 1 to {MOST_BUCKETS} spans; choose longer ones"
+            )
+        wanted = (self._namespace, _texts(queues), since, until, bucket)
+        async with self._database.transaction() as session:
+            await session.row(SQL.plan_for_these)
+            rows = await session.rows(SQL.series, *wanted)
+        first_ms, span_ms = round(since.timestamp() * 1000), bucket / timedelta(milliseconds=1)
+        count = -((since - until) // bucket)
+        buckets = [Bucket(at_ms=round(first_ms + n * span_ms), outcomes={}) for n in range(count)]
+        for row in rows:
+            into = buckets[(row["at"] - since) // bucket]
+            into.outcomes[row["outcome"]] = row["executions"]
+            if row["quantiles"] is not None:
+                into.p50_ms, into.p95_ms = row["quantiles"]
+        return buckets
+
+    async def errors(self, *, queues: Sequence[str] | None = None, since: datetime, limit: int) -> Sequence[ErrorGroup]:
+        """Attempts that failed since then by type, queue and error class, most frequent first, up to *limit* groups."""
+        wanted = (self._namespace, _texts(queues), _aware("since", since), limit)
+        async with self._database.transaction() as session:
+            await session.row(SQL.plan_for_these)
+            rows = await session.rows(SQL.errors, *wanted)
+        return [_group(row) for row in rows]
+
     async def count_by_outcome(self, *, queue: str | None = None, since: datetime | None = None) -> dict[str, int]:
         """How many executions came to which outcome; *since* is an aware datetime."""
         async with self._database.transaction() as session:
@@ -47,6 +133,61 @@ class PostgresExecutions:
         return {row["outcome"]: row["executions"] for row in rows}
 
 
+async def _words(
+    session: Session, wanted: tuple[object, ...], queues: list[str] | None, words: str, limit: int
+) -> list[asyncpg.Record]:
+    """Frequent words are found among the newest rows, rare ones by their index."""
+    rows = await session.rows(SQL.search_newest, *wanted, queues, words, _NEWEST)
+    if len(rows) > limit:
+        return rows
+    return await session.rows(SQL.search_words, *wanted, queues, words)
+
+
+def _place(cursor: str | None) -> tuple[object, ...]:
+    if cursor is None:
+        return (None, None, None, None)
+    finished_at, facts = read_place(cursor, tuple[str, int, int])
+    job_id = uuid_of(facts[0])
+    return (finished_at, job_id, *facts[1:])
+
+
+def _queues(where: ExecutionFilter) -> list[str] | None:
+    """The queues that both filters let through; None for all."""
+    if where.queue is None:
+        return _texts(where.queues)
+    both = where.queues is None or where.queue in where.queues
+    return [storable(where.queue)] if both else []
+
+
+def _outcomes(where: ExecutionFilter) -> list[str] | None:
+    if where.outcome is None:
+        return sorted(ENDS) if where.ended else None
+    return [storable(where.outcome)] if not where.ended or where.outcome in ENDS else []
+
+
+def _group(row: asyncpg.Record) -> ErrorGroup:
+    return ErrorGroup(
+        type=row["type"],
+        queue=row["queue"],
+        error_class=row["error_class"],
+        count=row["failures"],
+        first_at=row["first_at"],
+        last_at=row["last_at"],
+        last_message=row["error_message"] or "",
+        last_id=str(row["job_id"]),
+    )
+
+
 def _known(text: str | None) -> str | None:
     """A filter as it would have been stored, so that no text is an error."""
     return None if text is None else storable(text)
+
+
+def _texts(texts: Sequence[str] | None) -> list[str] | None:
+    return None if texts is None else [storable(text) for text in dict.fromkeys(texts)]
+
+
+def _aware(what: str, instant: datetime | None) -> datetime | None:
+    if instant is not None and instant.tzinfo is None:
+        raise TypeError(f"{what} must be an aware datetime, got {instant!r}; e.g. datetime.now(UTC)")
+    return instant

@@ -12,7 +12,7 @@ from typing import Final
 
 from jobqueue.outcome import storable
 from jobqueue.record import Execution
-from jobqueue.repository.postgres.row import NOT_FAILED
+from jobqueue.repository.postgres.row import NOT_FAILED, is_text
 
 COLUMNS: Final = (
     "failed",
@@ -32,6 +32,7 @@ COLUMNS: Final = (
     "error_class",
     "error_message",
     "traceback",
+    "payload",
 )
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
@@ -88,7 +89,7 @@ def pack_executions(executions: Sequence[Execution], *, namespace: str, now: dat
             odd.append(each)
             continue
         error = (each.error_class, each.error_message, each.traceback)
-        parts += (same, own, _NO_ERROR if error == _NONE else _pack_error(error))
+        parts += (same, own, _NO_ERROR if error == _NONE else _pack_error(error), _pack_payload(each.payload))
         days.add(finished_us // _DAY_US)
     parts.append(_TRAILER)
     return Packed(
@@ -117,6 +118,12 @@ def _pack_shared(execution: Execution, namespace: str) -> bytes:
 
 def _pack_error(error: tuple[str | None, ...]) -> bytes:
     return b"".join(_NULL if text is None else _text(text) for text in error)
+
+
+def _pack_payload(payload: bytes | None) -> bytes:
+    if payload is None or not is_text(payload):
+        return _NULL
+    return _LENGTH(len(payload)) + payload
 
 
 def _text(text: str) -> bytes:

@@ -37,6 +37,13 @@ class ExecutionQueries:
     of_job: str
     recent: str
     recent_of_queue: str
+    plan_for_these: str
+    search: str
+    search_in_queues: str
+    search_newest: str
+    search_words: str
+    series: str
+    errors: str
     count_by_outcome: str
 
 

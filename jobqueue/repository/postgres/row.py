@@ -52,6 +52,7 @@ EXECUTIONS: Final = Table(
         "error_class",
         "error_message",
         "traceback",
+        "payload",
     ),
 )
 
@@ -102,6 +103,7 @@ def execution_row(execution: Execution, *, namespace: str, now: datetime) -> Row
         _optional(execution.error_class),
         _optional(execution.error_message),
         _optional(execution.traceback),
+        execution.payload.decode() if execution.payload is not None and is_text(execution.payload) else None,
     )
 
 
@@ -158,6 +160,7 @@ def execution_of(row: asyncpg.Record) -> Execution:
         error_class=row["error_class"],
         error_message=row["error_message"],
         traceback=row["traceback"],
+        payload=None if row["payload"] is None else row["payload"].encode(),
     )
 
 
@@ -228,11 +231,21 @@ def _envelope(body: bytes) -> Envelope | None:
 
 
 def _payload(envelope: Envelope) -> str | None:
+    payload = bytes(envelope.payload)
+    return payload.decode() if is_text(payload) else None
+
+
+def is_text(payload: bytes) -> bool:
+    """Whether Postgres can hold it as text."""
+    if b"\x00" in payload:
+        return False
+    if payload.isascii():
+        return True
     try:
-        text = bytes(envelope.payload).decode()
+        payload.decode()
     except UnicodeDecodeError:
-        return None
-    return None if "\x00" in text else text
+        return False
+    return True
 
 
 def _minimal(column: str, value: Any) -> Any:

@@ -35,9 +35,17 @@ class MemoryBroker:
         lease: timedelta = timedelta(seconds=15),
         max_crashes: int = 3,
         history: bool = False,
+        keep_payload: int = 0,
         block: timedelta = _BLOCK,
     ) -> None:
-        self.store = Store(clock or SystemClock(), lease=lease, max_crashes=max_crashes, history=history, block=block)
+        self.store = Store(
+            clock or SystemClock(),
+            lease=lease,
+            max_crashes=max_crashes,
+            history=history,
+            keep_payload=keep_payload,
+            block=block,
+        )
         self.journal = MemoryJournal(self.store)
         self._names = itertools.count(1)
 
@@ -97,7 +105,7 @@ class MemoryBroker:
             type=decode_envelope(job.body).type,
             started_ms=now,
         )
-        queue.journal[self.store.entry_id().decode()] = [execution_of(gone, gone.outcome, "")]
+        queue.journal[self.store.entry_id().decode()] = [execution_of(self.store, gone, gone.outcome, "")]
 
     async def locate(self, queue: str, job_id: str) -> Found | None:
         of, job_id = self.store.queue(queue), canonical_id(job_id)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from jobqueue.broker.base import Delivery, Settlement
-from jobqueue.broker.entry import OUTCOME_NAMES, failure_json, failure_of
+from jobqueue.broker.entry import OUTCOME_NAMES, failure_json, failure_of, kept_payload
 from jobqueue.job import PRIORITIES
 from jobqueue.outcome import (
     Cancelled,
@@ -20,7 +20,7 @@ from jobqueue.outcome import (
     Retrying,
     Snoozed,
 )
-from jobqueue.record import DeadLetter, Execution
+from jobqueue.record import ENDS, DeadLetter, Execution
 from jobqueue.testing.memory.store import MemoryQueue, Store
 
 
@@ -34,7 +34,7 @@ def settle(store: Store, queue: MemoryQueue, settlements: Iterable[Settlement], 
             continue
         outcome = _settle(store, queue, settlement, worker)
         if settlement.type or not isinstance(outcome, Released):
-            executions.append(execution_of(settlement, outcome, worker))
+            executions.append(execution_of(store, settlement, outcome, worker))
     if executions and store.history:
         queue.journal[store.entry_id().decode()] = executions
 
@@ -108,9 +108,10 @@ def _result(ended: str, outcome: Outcome) -> bytes:
     return b'{"outcome":"%b","result":%b,"error":%b}' % (ended.encode(), value or b"null", error or b"null")
 
 
-def execution_of(settlement: Settlement, outcome: Outcome, worker: str) -> Execution:
+def execution_of(store: Store, settlement: Settlement, outcome: Outcome, worker: str) -> Execution:
     """The record of one attempt, as history keeps it."""
     taken = settlement.delivery
+    name = "dead" if isinstance(outcome, Crashed) and outcome.final else OUTCOME_NAMES[type(outcome)]
     failure = failure_of(settlement) if outcome is settlement.outcome else None
     return Execution(
         job_id=taken.job_id,
@@ -119,7 +120,7 @@ def execution_of(settlement: Settlement, outcome: Outcome, worker: str) -> Execu
         priority=PRIORITIES[taken.rank],
         generation=taken.generation,
         attempt=taken.attempt,
-        outcome=OUTCOME_NAMES[type(outcome)],
+        outcome=name,
         worker=worker,
         queued_ms=taken.queued_ms,
         started_ms=settlement.started_ms,
@@ -127,4 +128,5 @@ def execution_of(settlement: Settlement, outcome: Outcome, worker: str) -> Execu
         error_class=failure.error_class if failure else None,
         error_message=failure.message if failure else None,
         traceback=failure.traceback if failure else None,
+        payload=kept_payload(settlement, store.keep_payload) if name in ENDS else None,
     )

@@ -60,11 +60,21 @@ class MemoryQueue:
 class Store:
     """All queues of one broker, its clock and its numbers."""
 
-    def __init__(self, clock: Clock, *, lease: timedelta, max_crashes: int, history: bool, block: timedelta) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        lease: timedelta,
+        max_crashes: int,
+        history: bool,
+        keep_payload: int,
+        block: timedelta,
+    ) -> None:
         self.clock = clock
         self.lease_ms = to_ms(lease)
         self.max_crashes = max_crashes
         self.history = history
+        self.keep_payload = keep_payload
         self.block_s = block.total_seconds()
         self.arrived = asyncio.Event()
         """Set when a job has become ready."""

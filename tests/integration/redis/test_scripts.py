@@ -182,7 +182,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
         *(new_id(), "1 +1000 5 0 1000 - 0 ", b"{}"),
         *(new_id(), "2", b"{}"),
     ]
-    facts = {"consumer": worker.name, "history": True, "journal_max": 10}
+    facts = {"consumer": worker.name, "history": True, "journal_max": 10, "keep_payload": 100}
     commands: dict[str, Callable[[], list[Value]]] = {
         "declare": lambda: scripts.DECLARE.command(keys, epoch="e", version=1),
         "register": lambda: scripts.REGISTER.command(keys, consumer="c", lease_ms=1_000, facts="{}"),
