@@ -256,6 +256,26 @@ class Job(_Draft):
         _set(new, "_extra", self._extra)
         return new
 
+    def with_payload(self, payload_json: bytes) -> "Job":
+        """The same job with another payload, which is JSON already; everything else it carries stays.
+
+        Raises:
+            InvalidJob: it is no JSON object, or not one that a job may have.
+        """
+        try:
+            payload = msgspec.json.decode(payload_json)
+        except _UNREADABLE as error:
+            raise InvalidJob(f"payload of {self.type!r} is not JSON: {error}") from error
+        if not isinstance(payload, dict):
+            raise InvalidJob(f"payload of {self.type!r} must be a JSON object, got {_short(payload)}")
+        check_payload(self.type, payload_json.strip(), payload)
+        new = Job.from_wire(
+            self.to_wire(), id=self.id, queue=self.queue, priority=self.priority, unique_key=self.unique_key
+        )
+        _set(new, "payload_json", payload_json.strip())
+        _set(new, "expires", self.expires)
+        return new
+
     def to_wire(self) -> bytes:
         """The body that travels; `Job.from_wire` reads it back."""
         tail = self._tail or self._behind_payload()

@@ -1,19 +1,24 @@
 """The dead-letter queue when there is no Postgres: the stream of dead letters is the store."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
+import msgspec
+from redis.exceptions import ResponseError
+
 from jobqueue.broker import entry, scripts
-from jobqueue.broker.entry import type_of
+from jobqueue.broker.connection import refused
+from jobqueue.broker.letters import MOST_FAILURES, edited_body, grouped, matches, stored, unique_key_held
 from jobqueue.broker.redis_streams import RedisStreamsBroker
-from jobqueue.clock import from_ms
 from jobqueue.errors import DeadLetterNotFound, InvalidJob
 from jobqueue.job import canonical_id
-from jobqueue.record import DeadLetter
-from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
+from jobqueue.record import DeadLetter, ErrorGroup, Many
+from jobqueue.repository.base import LetterFilter, StoredLetter
 
 _PAGE = 200
 _NEWEST = "+"
+_AT_ONCE = 100
+_QUEUED, _HELD = 1, 2  # answers of requeue.lua
 
 
 class RedisDeadLetters:
@@ -25,7 +30,7 @@ class RedisDeadLetters:
     async def list(
         self, where: LetterFilter, *, limit: int, after: str | None = None
     ) -> tuple[Sequence[StoredLetter], str | None]:
-        queues = [where.queue] if where.queue else await self._broker.queues()
+        queues = await self._queues(where)
         found = [letter for queue in queues for letter in await self._page(queue, where, limit + 1, after)]
         found.sort(key=_place, reverse=True)
         more = _cursor(found[limit - 1]) if len(found) > limit else None
@@ -47,12 +52,7 @@ class RedisDeadLetters:
         return found
 
     async def count(self, where: LetterFilter) -> int:
-        queues = [where.queue] if where.queue else await self._broker.queues()
-        total = 0
-        for queue in queues:
-            async for letter in self._newest_first(queue, _NEWEST):
-                total += matches(where, letter)
-        return total
+        return sum([1 async for _ in self._matching(where)])
 
     async def get(self, job_id: str) -> StoredLetter:
         where = LetterFilter(job_id=_readable(job_id))
@@ -61,21 +61,65 @@ class RedisDeadLetters:
             raise DeadLetterNotFound(f"no dead letter of job {job_id!r:.64}")
         return letters[0]
 
-    async def requeue(self, job_id: str) -> bool:
+    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
         try:
             letter = (await self.get(job_id)).letter
         except DeadLetterNotFound:
             if await self._is_live(job_id):
                 return False
             raise
-        command = scripts.REQUEUE.command(self._broker.keys(letter.queue), letter=letter.entry_id)
-        answer: list[Any] = await self._broker.call(command)
-        if answer[0] == 2:
-            raise InvalidJob(
-                f"dead letter of job {letter.job_id} cannot be requeued: live job {answer[1].decode()} holds its "
-                f"unique key {letter.unique_key!r}; cancel that one, or try again when it has ended"
-            )
-        return bool(answer[0] == 1)
+        answer: list[Any] = await self._broker.call(self._requeue(letter, edited_body(letter, payload)))
+        if answer[0] == _HELD:
+            raise unique_key_held(letter, answer[1].decode())
+        return bool(answer[0] == _QUEUED)
+
+    def _requeue(self, letter: DeadLetter, edited: bytes = b"") -> Sequence[scripts.Value]:
+        return scripts.REQUEUE.command(self._broker.keys(letter.queue), letter=letter.entry_id, edited=edited)
+
+    async def requeue_where(self, where: LetterFilter, *, limit: int) -> Many:
+        many, letters = await self._choose(where, limit + MOST_FAILURES)
+        looked_at = 0
+        while many.done < limit and looked_at < len(letters):
+            some = letters[looked_at : looked_at + min(_AT_ONCE, limit - many.done)]
+            looked_at += len(some)
+            for letter, answer in zip(some, await self._call_each(map(self._requeue, some)), strict=True):
+                if answer[0] == _HELD:
+                    many.failed[letter.job_id] = str(unique_key_held(letter, answer[1].decode()))
+                else:
+                    many.done += answer[0] == _QUEUED
+        many.remaining = many.matched - looked_at
+        return many
+
+    async def delete_where(self, where: LetterFilter, *, limit: int) -> Many:
+        many, letters = await self._choose(where, limit)
+        for start in range(0, len(letters), _AT_ONCE):
+            some = letters[start : start + _AT_ONCE]
+            many.done += sum(await self._call_each(map(self._drop, some)))
+        many.remaining = many.matched - len(letters)
+        return many
+
+    def _drop(self, letter: DeadLetter) -> Sequence[scripts.Value]:
+        return scripts.DROP.command(self._broker.keys(letter.queue), letter=letter.entry_id)
+
+    async def _choose(self, where: LetterFilter, most: int) -> tuple[Many, Sequence[DeadLetter]]:
+        """How many there are, and the first of them, without their bodies and texts."""
+        many = Many(matched=0)
+        chosen: list[DeadLetter] = []
+        async for found in self._matching(where):
+            many.matched += 1
+            if len(chosen) < most:
+                chosen.append(msgspec.structs.replace(found.letter, body=b"", error_message="", traceback=""))
+        return many, chosen
+
+    async def _call_each(self, commands: Iterable[Sequence[scripts.Value]]) -> Sequence[Any]:
+        answers = await self._broker.call_each(list(commands))
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise refused(answer) from answer
+        return answers
+
+    async def groups(self, where: LetterFilter, *, limit: int) -> Sequence[ErrorGroup]:
+        return await grouped(self._matching(where), limit=limit)
 
     async def _is_live(self, job_id: str) -> bool:
         try:
@@ -88,8 +132,18 @@ class RedisDeadLetters:
             letter = (await self.get(job_id)).letter
         except DeadLetterNotFound:
             return False
-        command = scripts.DROP.command(self._broker.keys(letter.queue), letter=letter.entry_id)
-        return bool(await self._broker.call(command))
+        return bool(await self._broker.call(self._drop(letter)))
+
+    async def _queues(self, where: LetterFilter) -> Sequence[str]:
+        wanted = [where.queue] if where.queue else await self._broker.queues()
+        return [queue for queue in wanted if where.queues is None or queue in where.queues]
+
+    async def _matching(self, where: LetterFilter) -> AsyncIterator[StoredLetter]:
+        """Every letter asked for, queue by queue."""
+        for queue in await self._queues(where):
+            async for letter in self._newest_first(queue, _NEWEST):
+                if matches(where, letter):
+                    yield letter
 
     async def _newest_first(self, queue: str, before: str) -> AsyncIterator[StoredLetter]:
         stream = self._broker.keys(queue).dead
@@ -118,25 +172,3 @@ def _readable(job_id: str) -> str:
         return canonical_id(job_id)
     except InvalidJob:
         return job_id
-
-
-def stored(letter: DeadLetter) -> StoredLetter:
-    """A letter still in Redis as the store would show it."""
-    return StoredLetter(
-        letter=letter, type=type_of(letter.body), state=LetterState.DEAD, died_at=from_ms(letter.died_ms)
-    )
-
-
-def matches(where: LetterFilter, stored: StoredLetter) -> bool:
-    """Whether a letter is among those asked for."""
-    letter = stored.letter
-    text = f"{letter.error_class}: {letter.error_message}".lower()
-    return (
-        where.queue in (None, letter.queue)
-        and where.type in (None, stored.type)
-        and where.reason in (None, letter.reason)
-        and where.job_id in (None, letter.job_id)
-        and where.state in (None, stored.state)
-        and (where.error is None or where.error.lower() in text)
-        and (where.before is None or stored.died_at < where.before)
-    )

@@ -6,6 +6,7 @@ import structlog
 
 from jobqueue.broker.base import Broker
 from jobqueue.errors import RepositoryUnavailable
+from jobqueue.record import ErrorGroup, Many
 from jobqueue.repository.base import Archive, DeadLetters, LetterFilter, StoredLetter
 from jobqueue.scheduler.ship import ship_stream
 
@@ -45,9 +46,25 @@ class FreshDeadLetters:
         except RepositoryUnavailable:
             return await self._unshipped.get(job_id)
 
-    async def requeue(self, job_id: str) -> bool:
+    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
         await self._ship()
-        return await self._stored.requeue(job_id)
+        return await self._stored.requeue(job_id, payload=payload)
+
+    async def requeue_where(self, where: LetterFilter, *, limit: int) -> Many:
+        await self._ship()
+        return await self._stored.requeue_where(where, limit=limit)
+
+    async def delete_where(self, where: LetterFilter, *, limit: int) -> Many:
+        await self._ship()
+        return await self._stored.delete_where(where, limit=limit)
+
+    async def groups(self, where: LetterFilter, *, limit: int) -> Sequence[ErrorGroup]:
+        try:
+            await self._ship()
+            return await self._stored.groups(where, limit=limit)
+        except RepositoryUnavailable as error:
+            _log.warning("dead_letters.only_unshipped", error=str(error))
+            return await self._unshipped.groups(where, limit=limit)
 
     async def delete(self, job_id: str) -> bool:
         await self._ship()

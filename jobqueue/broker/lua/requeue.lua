@@ -10,11 +10,13 @@ local dead     = KEYS[6]             -- STREAM dead letters
 local meta     = KEYS[7]             -- HASH  queue flags and counters
 local unique   = KEYS[8]             -- HASH  unique key -> owning id
 local letter   = ARGV[1]             -- its entry id
+local edited   = ARGV[2]             -- the body to queue in place of the one it holds, or ''
 
 local found = redis.call('XRANGE', dead, letter, letter)[1]
 if not found then return {0} end
 local id, body, header, rank = found[2][2], found[2][4], found[2][6], found[2][8]
 local generation, lock = string.match(header, '^%d+ %d+ (%d+) %d+ %d+ %S+ (%S*)$')
+if edited ~= '' then body = edited end
 local stream = ({critical, high, medium, low})[rank + 1]
 -- A key of a wrong type must fail here, before the first write.
 redis.call('XLEN', stream)

@@ -1,33 +1,34 @@
 """The dead-letter queue in Postgres: looked at, requeued exactly once, deleted and accounted for."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import asyncpg
 import msgspec
 import structlog
 
-from jobqueue import crash
-from jobqueue.broker.base import Broker, Submission
+from jobqueue.broker.base import Broker
 from jobqueue.durability import LOCAL, Durability
-from jobqueue.errors import BrokerError, ConfigError, DeadLetterNotFound, EnqueueUncertain, InvalidJob, JobQueueError
-from jobqueue.job import Job
+from jobqueue.errors import DeadLetterNotFound, InvalidJob
 from jobqueue.outcome import storable
-from jobqueue.record import DeadLetter
+from jobqueue.record import ErrorGroup, Many
 from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
 from jobqueue.repository.postgres.archive import UNFINISHED_AFTER, UNFINISHED_AT_ONCE
 from jobqueue.repository.postgres.database import Database
+from jobqueue.repository.postgres.place import read_place, write_place
 from jobqueue.repository.postgres.queries import DEAD_LETTERS as SQL
-from jobqueue.repository.postgres.row import stored_letter_of, uuid_of
+from jobqueue.repository.postgres.requeue import Requeues
+from jobqueue.repository.postgres.row import error_group_of, stored_letter_of, uuid_of
 
 _log = structlog.get_logger("jobqueue.dead_letters")
 
-REQUEUE_MEMORY: Final = timedelta(days=7)
-"""How long the broker remembers a requeue, and thus how late a repetition of it is still harmless."""
+_AT_ONCE: Final = 100  # each holds a body of up to 1 MiB
+_BITE: Final = 1_000
+_MOST_COUNTED: Final = 100_000
+_MOST_FAILURES: Final = 1_000
+"""A call looks at so many letters beyond its limit at most, where many cannot be requeued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +48,8 @@ class PostgresDeadLetters:
         self, database: Database, broker: Broker, *, namespace: str = "jq", durability: Durability = LOCAL
     ) -> None:
         self._database = database
-        self._broker = broker
         self._namespace = namespace
-        self._durability = durability
+        self._requeues = Requeues(database, broker, durability)
 
     async def list(
         self, where: LetterFilter, *, limit: int, after: str | None = None
@@ -61,17 +61,13 @@ class PostgresDeadLetters:
         Raises:
             ConfigError: *after* is not a cursor that this method returned.
         """
-        last = _Place(None, None) if after is None else _read_place(after)
-        async with self._database.transaction() as session:
-            rows = await session.rows(SQL.page, self._namespace, *_arguments(where), *last, limit + 1)
-        more = _write_place(rows[limit - 1]) if len(rows) > limit else None
+        rows = await self._page(where, limit + 1, None if after is None else _read_place(after))
+        more = write_place(rows[limit - 1]["died_at"], rows[limit - 1]["letter_id"]) if len(rows) > limit else None
         return [stored_letter_of(row) for row in rows[:limit]], more
 
     async def count(self, where: LetterFilter) -> int:
         """How many there are."""
-        async with self._database.transaction() as session:
-            counted: int = await session.value(SQL.count, self._namespace, *_arguments(where))
-        return counted
+        return await self._count(where, None)
 
     async def get(self, job_id: str) -> StoredLetter:
         """The newest death of a job that has not been requeued, else its newest death.
@@ -81,21 +77,51 @@ class PostgresDeadLetters:
         """
         return stored_letter_of(await self._newest(job_id))
 
-    async def requeue(self, job_id: str) -> bool:
+    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
         """Queue the job again under its id with a fresh budget of attempts; False when somebody did already.
 
-        Safe under double clicks, crashes and lost replies: one death is requeued once. When the broker
-        cannot be reached the wish stays noted, and `finish_requeues` carries it out later.
+        *payload* (a JSON object) takes the place of the one it died with; all else stays as it was. False also when
+        a requeue with another payload has begun. Safe under double clicks, crashes and lost replies: one death is
+        requeued once, with one payload. When the broker cannot be reached the wish stays noted, and
+        `finish_requeues` carries it out later.
 
         Raises:
             DeadLetterNotFound: no dead letter has this id.
-            InvalidJob: its body cannot be read, or another live job holds its unique key; it stays dead.
+            InvalidJob: its body or *payload* cannot be read, or another live job holds its unique key; it stays dead.
             BrokerUnavailable, Backpressure, EnqueueUncertain: not queued yet, or not known to be.
         """
         row = await self._newest(job_id)
         if row["state"] == LetterState.REQUEUED:
             return False
-        return await self._bring_back(row)
+        [verdict] = await self._requeues.bring_back([row], payload=payload)
+        if isinstance(verdict, InvalidJob):
+            raise verdict
+        return verdict
+
+    async def requeue_where(self, where: LetterFilter, *, limit: int) -> Many:
+        """Queue up to *limit* dead letters again, newest death first, a hundred at a time.
+
+        Those that cannot be are named in `failed`, and do not count for *limit*.
+
+        Raises:
+            BrokerUnavailable, Backpressure, EnqueueUncertain: up to a hundred are on their way, and
+                `finish_requeues` carries them out.
+        """
+        where = _dead(where)
+        many = await self._count_some(where)
+        looked_at, after = 0, None
+        while many.done < limit and looked_at < limit + _MOST_FAILURES:
+            rows = await self._page(where, min(_AT_ONCE, limit - many.done), after)
+            if not rows:
+                break
+            looked_at, after = looked_at + len(rows), _Place(rows[-1]["died_at"], rows[-1]["letter_id"])
+            for row, verdict in zip(rows, await self._requeues.bring_back(rows), strict=True):
+                if isinstance(verdict, InvalidJob):
+                    many.failed[str(row["job_id"])] = str(verdict)
+                else:
+                    many.done += verdict
+        many.remaining = max(0, many.matched - looked_at)
+        return many
 
     async def finish_requeues(self, *, older_than: timedelta = UNFINISHED_AFTER) -> int:
         """Carry out requeues that were begun and left unfinished for so long. Returns how many ended here.
@@ -107,15 +133,11 @@ class PostgresDeadLetters:
         """
         async with self._database.transaction() as session:
             rows = await session.rows(SQL.unfinished, self._namespace, older_than, UNFINISHED_AT_ONCE)
-        finished = 0
-        for row in rows:
-            try:
-                finished += await self._bring_back(row)
-            except (BrokerError, EnqueueUncertain):
-                raise
-            except JobQueueError as error:
-                _log.warning("dead_letter.requeue_failed", job_id=str(row["job_id"]), error=str(error))
-        return finished
+        verdicts = await self._requeues.bring_back(rows)
+        for row, verdict in zip(rows, verdicts, strict=True):
+            if isinstance(verdict, InvalidJob):
+                _log.warning("dead_letter.requeue_failed", job_id=str(row["job_id"]), error=str(verdict))
+        return sum(verdict is True for verdict in verdicts)
 
     async def delete(self, job_id: str) -> bool:
         """Forget the newest dead letter of a job that is not on its way back; False when there is none.
@@ -127,6 +149,28 @@ class PostgresDeadLetters:
             return False
         async with self._database.transaction() as session:
             return await session.value(SQL.delete, self._namespace, key) is not None
+
+    async def delete_where(self, where: LetterFilter, *, limit: int) -> Many:
+        """Forget up to *limit* dead letters, newest death first; counted as purged in the same transaction."""
+        where = _dead(where)
+        many = await self._count_some(where)
+        while many.done < limit:
+            bite = min(_BITE, limit - many.done)
+            async with self._database.transaction() as session:
+                await session.row(SQL.plan_for_these)
+                gone = await session.value(SQL.delete_where, self._namespace, *_arguments(where), bite)
+            many.done += gone
+            if gone < bite:
+                break
+        many.remaining = max(0, many.matched - many.done)
+        return many
+
+    async def groups(self, where: LetterFilter, *, limit: int) -> Sequence[ErrorGroup]:
+        """The dead letters by type, queue and error class, most frequent first, up to *limit* groups."""
+        async with self._database.transaction() as session:
+            await session.row(SQL.plan_for_these)
+            rows = await session.rows(SQL.groups, self._namespace, *_arguments(where), limit)
+        return [error_group_of(row) for row in rows]
 
     async def accounted(self, queue: str, *, epoch: str | None = None) -> LettersAccount:
         """Postgres's side of invariant I2 for a queue; of one life of the Redis data, or of all."""
@@ -146,50 +190,20 @@ class PostgresDeadLetters:
             f"no dead letter of job {storable(job_id)[:64]!r}; a death is here some moments after it happened"
         )
 
-    async def _bring_back(self, row: asyncpg.Record) -> bool:
-        """Note the wish, queue the job, note the end: each step can be repeated by anybody after a crash."""
-        letter, letter_id = stored_letter_of(row).letter, row["letter_id"]
-        try:
-            submission = _submission(letter, self._durability)
-        except InvalidJob as error:
-            await self._change(SQL.abandon, letter_id)
-            raise InvalidJob(f"dead letter of job {letter.job_id} cannot be requeued: {error}") from error
-        if not await self._change(SQL.claim, letter_id):
-            return False
-        crash.point("before_requeue_enqueue")
-        [result] = await self._broker.enqueue([submission])
-        crash.point("after_requeue_enqueue")
-        if result.job_id != letter.job_id:
-            await self._change(SQL.abandon, letter_id)
-            raise InvalidJob(
-                f"dead letter of job {letter.job_id} cannot be requeued: live job {result.job_id} holds its "
-                f"unique key {letter.unique_key!r}; cancel that one, or try again when it has ended"
-            )
-        return await self._change(SQL.complete, letter_id)
-
-    async def _change(self, sql: str, letter_id: int) -> bool:
+    async def _page(self, where: LetterFilter, limit: int, after: "_Place | None") -> Sequence[asyncpg.Record]:
         async with self._database.transaction() as session:
-            return await session.value(sql, letter_id) is not None
+            await session.row(SQL.plan_for_these)
+            return await session.rows(SQL.page, self._namespace, *_arguments(where), *(after or _START), limit)
 
+    async def _count(self, where: LetterFilter, most: int | None) -> int:
+        async with self._database.transaction() as session:
+            await session.row(SQL.plan_for_these)
+            counted: int = await session.value(SQL.count, self._namespace, *_arguments(where), most)
+        return counted
 
-def _submission(letter: DeadLetter, durability: Durability) -> Submission:
-    generation = letter.generation + 1
-    job = Job.from_wire(
-        letter.body,
-        id=letter.job_id,
-        queue=letter.queue,
-        priority=letter.priority,
-        unique_key=letter.unique_key,
-    )
-    return Submission(
-        job=job,
-        # The entry id names this death: the same job may die in the same generation twice, when it was
-        # enqueued anew by hand.
-        idempotency_key=f"requeue:{letter.entry_id}:{generation}",
-        idempotency_ttl=REQUEUE_MEMORY,
-        generation=generation,
-        durability=durability,
-    )
+    async def _count_some(self, where: LetterFilter) -> Many:
+        counted = await self._count(where, _MOST_COUNTED + 1)
+        return Many(matched=min(counted, _MOST_COUNTED), more_than=counted > _MOST_COUNTED)
 
 
 class _Place(NamedTuple):
@@ -199,29 +213,23 @@ class _Place(NamedTuple):
     letter_id: int | None
 
 
-_MICROSECOND: Final = timedelta(microseconds=1)
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _write_place(row: asyncpg.Record) -> str:
-    place = ((row["died_at"] - _BEGINNING) // _MICROSECOND, row["letter_id"])
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+_START: Final = _Place(None, None)
 
 
 def _read_place(cursor: str) -> _Place:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        died_us, letter_id = msgspec.json.decode(text, type=tuple[int, int])
-        return _Place(_BEGINNING + died_us * _MICROSECOND, letter_id)
-    except (binascii.Error, msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"cursor must be one that the page before returned, got {storable(cursor)[:64]!r}; "
-            f"leave it out to begin at the newest"
-        ) from error
+    died_at, (letter_id,) = read_place(cursor, tuple[int])
+    return _Place(died_at, letter_id)
+
+
+def _dead(where: LetterFilter) -> LetterFilter:
+    """Those of *where* that are dead: the others are on their way, or back. A state that excludes them matches none."""
+    if where.state in (None, LetterState.DEAD):
+        return msgspec.structs.replace(where, state=LetterState.DEAD)
+    return msgspec.structs.replace(where, state=LetterState.DEAD, queues=())
 
 
 def _arguments(where: LetterFilter) -> tuple[object, ...]:
-    """$2 to $8 of `page` and `count`. Texts as they would have been stored, so that no text is an error."""
+    """$2 to $9 of `page` and others. Texts as they would have been stored, so that no text is an error."""
     if where.before is not None and where.before.tzinfo is None:
         raise TypeError(f"before must be an aware datetime, got {where.before!r}; e.g. datetime.now(UTC)")
     texts = (where.queue, where.type, where.reason, where.error)
@@ -230,6 +238,7 @@ def _arguments(where: LetterFilter) -> tuple[object, ...]:
         None if where.job_id is None else uuid_of(where.job_id) or _NO_JOB,
         None if where.state is None else where.state.value,
         where.before,
+        None if where.queues is None else [storable(queue) for queue in where.queues],
     )
 
 

@@ -13,7 +13,7 @@ from jobqueue.repository.base import ExecutionFilter
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.place import read_place, write_place
 from jobqueue.repository.postgres.queries import EXECUTIONS as SQL
-from jobqueue.repository.postgres.row import NOT_FAILED, execution_of, uuid_of
+from jobqueue.repository.postgres.row import NOT_FAILED, error_group_of, execution_of, uuid_of
 
 MOST_BUCKETS: Final = 1_000
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -124,7 +124,7 @@ class PostgresExecutions:
         async with self._database.transaction() as session:
             await session.row(SQL.plan_for_these)
             rows = await session.rows(SQL.errors, *wanted)
-        return [_group(row) for row in rows]
+        return [error_group_of(row) for row in rows]
 
     async def count_by_outcome(self, *, queue: str | None = None, since: datetime | None = None) -> dict[str, int]:
         """How many executions came to which outcome; *since* is an aware datetime."""
@@ -163,19 +163,6 @@ def _outcomes(where: ExecutionFilter) -> list[str] | None:
     if where.outcome is None:
         return sorted(ENDS) if where.ended else None
     return [storable(where.outcome)] if not where.ended or where.outcome in ENDS else []
-
-
-def _group(row: asyncpg.Record) -> ErrorGroup:
-    return ErrorGroup(
-        type=row["type"],
-        queue=row["queue"],
-        error_class=row["error_class"],
-        count=row["failures"],
-        first_at=row["first_at"],
-        last_at=row["last_at"],
-        last_message=row["error_message"] or "",
-        last_id=str(row["job_id"]),
-    )
 
 
 def _known(text: str | None) -> str | None:

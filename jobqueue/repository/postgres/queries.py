@@ -51,14 +51,18 @@ class ExecutionQueries:
 class DeadLetterQueries:
     """`sql/dead_letters.sql`."""
 
+    plan_for_these: str
     page: str
     count: str
+    groups: str
     get: str
     claim: str
+    claim_edited: str
     complete: str
     abandon: str
     unfinished: str
     delete: str
+    delete_where: str
     accounted: str
 
 

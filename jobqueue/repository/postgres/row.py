@@ -12,7 +12,7 @@ import asyncpg
 from jobqueue.errors import InvalidJob
 from jobqueue.job import Envelope, Priority, decode_envelope
 from jobqueue.outcome import storable
-from jobqueue.record import DeadLetter, Execution
+from jobqueue.record import DeadLetter, ErrorGroup, Execution
 from jobqueue.repository.base import LetterState, StoredLetter
 
 Row = tuple[Any, ...]
@@ -103,7 +103,7 @@ def execution_row(execution: Execution, *, namespace: str, now: datetime) -> Row
         _optional(execution.error_class),
         _optional(execution.error_message),
         _optional(execution.traceback),
-        execution.payload.decode() if execution.payload is not None and is_text(execution.payload) else None,
+        None if execution.payload is None else payload_text(execution.payload),
     )
 
 
@@ -114,7 +114,7 @@ def days_of(rows: Sequence[Row]) -> list[date]:
 
 def letter_row(letter: DeadLetter, *, namespace: str, epoch: str, now: datetime) -> Row:
     """A dead letter as a row of `DEAD_LETTERS`."""
-    envelope = _envelope(letter.body)
+    envelope = read_envelope(letter.body)
     return (
         namespace,
         _text(letter.queue),
@@ -125,7 +125,7 @@ def letter_row(letter: DeadLetter, *, namespace: str, epoch: str, now: datetime)
         _text(envelope.type) if envelope else "",
         letter.priority,
         letter.body,
-        _payload(envelope) if envelope else None,
+        payload_text(bytes(envelope.payload)) if envelope else None,
         _text(letter.reason),
         _text(letter.error_class),
         _text(letter.error_message),
@@ -193,6 +193,20 @@ def stored_letter_of(row: asyncpg.Record) -> StoredLetter:
     )
 
 
+def error_group_of(row: asyncpg.Record) -> ErrorGroup:
+    """The failures in a row of groups."""
+    return ErrorGroup(
+        type=row["type"],
+        queue=row["queue"],
+        error_class=row["error_class"],
+        count=row["failures"],
+        first_at=row["first_at"],
+        last_at=row["last_at"],
+        last_message=row["error_message"] or "",
+        last_id=str(row["job_id"]),
+    )
+
+
 def uuid_of(job_id: str) -> uuid.UUID | None:
     """A job id as Postgres knows it; None for what cannot be the id of a job."""
     try:
@@ -223,15 +237,16 @@ def _ms(instant: datetime | None) -> int:
     return 0 if instant is None else round(instant.timestamp() * 1000)
 
 
-def _envelope(body: bytes) -> Envelope | None:
+def read_envelope(body: bytes) -> Envelope | None:
+    """A body's envelope; None when it cannot be read."""
     try:
         return decode_envelope(body)
     except InvalidJob:  # dead for that very reason; its body is kept as it is
         return None
 
 
-def _payload(envelope: Envelope) -> str | None:
-    payload = bytes(envelope.payload)
+def payload_text(payload: bytes) -> str | None:
+    """A payload for human eyes; None for what Postgres cannot hold as text."""
     return payload.decode() if is_text(payload) else None
 
 
