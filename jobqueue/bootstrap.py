@@ -1,9 +1,11 @@
 """The one composition root: settings in, wired parts out. Adapters are chosen here and nowhere else."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from jobqueue.access.base import Access
+from jobqueue.broker.access import RedisAnswers, RedisApiKeys, RedisAuditLog, RedisLimiter, RedisSessions
 from jobqueue.broker.base import Broker
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.redis_streams import RedisStreamsBroker
@@ -25,6 +27,7 @@ class Parts:
     dead_letters: DeadLetters
     executions: Executions | None = None
     shipping: Shipping | None = None
+    access: Access | None = None
     database: Any = None
     clock: Clock
 
@@ -66,7 +69,14 @@ def wire(settings: Settings) -> Parts:
     )
     unshipped = RedisDeadLetters(broker)
     if settings.postgres.url is None:
-        return Parts(settings=settings, broker=broker, redis=broker, dead_letters=unshipped, clock=clock)
+        return Parts(
+            settings=settings,
+            broker=broker,
+            redis=broker,
+            dead_letters=unshipped,
+            access=_access(broker, redis.namespace),
+            clock=clock,
+        )
 
     postgres = _postgres()
     database = postgres.Database(settings.postgres)
@@ -84,8 +94,25 @@ def wire(settings: Settings) -> Parts:
             keep_successes=settings.postgres.keep_successes,
             keep_failures=settings.postgres.keep_failures,
         ),
+        access=replace(
+            _access(broker, redis.namespace),
+            keys=postgres.PostgresApiKeys(database, namespace=redis.namespace),
+            audit=postgres.PostgresAuditLog(database, namespace=redis.namespace),
+        ),
         database=database,
         clock=clock,
+    )
+
+
+def _access(broker: RedisStreamsBroker, namespace: str) -> Access:
+    # On a line of its own: no caller of the API waits behind an operator's command.
+    line = broker.line()
+    return Access(
+        keys=RedisApiKeys(line, namespace),
+        audit=RedisAuditLog(line, namespace),
+        sessions=RedisSessions(line, namespace),
+        limiter=RedisLimiter(line, namespace),
+        answers=RedisAnswers(line, namespace),
     )
 
 

@@ -10,6 +10,8 @@ JobQueueError
 ├── IdempotencyConflict
 ├── EnqueueUncertain
 ├── JobTimeout (TimeoutError)
+├── Denied
+├── TooMany
 ├── BrokerError
 │   ├── BrokerUnavailable (ConnectionError)
 │   ├── Backpressure
@@ -26,6 +28,7 @@ JobSignal                  its own root, so that `except JobQueueError` cannot s
 
 import importlib
 from datetime import timedelta
+from math import ceil
 from types import ModuleType
 from typing import Any
 
@@ -100,6 +103,21 @@ class EnqueueUncertain(JobQueueError):
 
 class JobTimeout(JobQueueError, TimeoutError):
     """A handler did not end within its timeout."""
+
+
+class Denied(JobQueueError):
+    """No key, or one that is not valid. Callers are never told which: the log says why."""
+
+
+class TooMany(JobQueueError):
+    """More requests, or more refused keys, than are allowed; `after` is how long to wait."""
+
+    def __init__(self, after: timedelta) -> None:
+        super().__init__(f"too many requests; try again after {max(1, ceil(after.total_seconds()))} s")
+        self.after = after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.after,)
 
 
 class BrokerError(JobQueueError):

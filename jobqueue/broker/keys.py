@@ -1,6 +1,7 @@
 """Every Redis key, in one place. One queue is one hash tag, so one slot of a cluster."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from jobqueue.job import PRIORITIES
 
@@ -65,6 +66,39 @@ class QueueKeys:
     def result(self, job_id: str) -> str:
         """STRING, TTL: the kept outcome of a job that asked for it."""
         return f"{self.tag}:result:{job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeys:
+    """The keys of API keys, sessions and limits. No queue's name begins with `_`, so no queue has this tag."""
+
+    tag: str
+    keys: str  # HASH    key id -> JSON of what never changes, with the SHA-256 of the secret
+    revoked: str  # HASH    key id -> revoked from, ms
+    used: str  # HASH    key id -> last used, ms
+    audit: str  # STREAM  e: JSON; bounded
+
+    @classmethod
+    def of(cls, namespace: str) -> "AccessKeys":
+        tag = f"{{{namespace}:_access}}"
+        return cls(tag=tag, keys=f"{tag}:keys", revoked=f"{tag}:revoked", used=f"{tag}:used", audit=f"{tag}:audit")
+
+    def session(self, token: str) -> str:
+        """STRING, TTL: key id of the session with this token."""
+        return f"{self.tag}:session:{_digest(token)}"
+
+    def bucket(self, name: str) -> str:
+        """STRING, TTL: when a token bucket will be full, µs."""
+        return f"{self.tag}:bucket:{_digest(name)}"
+
+    def answer(self, idempotency_key: str) -> str:
+        """HASH, TTL: digest of a request, and its status and body once they are known."""
+        return f"{self.tag}:answer:{_digest(idempotency_key)}"
+
+
+def _digest(text: str) -> str:
+    """Callers' text in a key's name: of one length, and without secrets or odd characters."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def queue_names(namespace: str) -> str:

@@ -212,6 +212,12 @@ class RedisStreamsBroker(RedisOperator):
                 raise answer
         return facts
 
+    def line(self) -> Line:
+        """One more line, for what must wait behind nobody else; closed with the broker."""
+        line = self._dialer.line()
+        self._waiting_lines.append(line)
+        return line
+
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
         lines = (self._producing, self._operating, self._caring, *self._listening.values(), *self._waiting_lines)

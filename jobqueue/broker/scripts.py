@@ -17,7 +17,8 @@ class Script:
     """One script: its source, and its KEYS and ARGV as its header names them.
 
     KEYS named like a field of `QueueKeys` are filled from the queue; any other, and every ARGV, is
-    given by keyword. What a script takes beyond its named slots is passed as *more_keys*, *more_args*.
+    given by keyword; without a queue there are no others. What a script takes beyond its named slots is
+    passed as *more_keys*, *more_args*.
     """
 
     def __init__(self, name: str, *, own_keys: Sequence[str] = (), args: Sequence[str] = ()) -> None:
@@ -40,13 +41,13 @@ class Script:
             raise TypeError(f"{self.name}.lua must name {kind}[1] to {kind}[{len(slots)}] without a gap")
         return [slots[at] for at in sorted(slots)]
 
-    def keys_for(self, keys: QueueKeys, **own: Value) -> list[Value]:
+    def keys_for(self, keys: QueueKeys | None, **own: Value) -> list[Value]:
         """The named KEYS of a call; a hot path makes its command of them itself."""
         return [own[key] if key in self._own_keys else getattr(keys, key) for key in self.keys]
 
     def command(
         self,
-        keys: QueueKeys,
+        keys: QueueKeys | None = None,
         *,
         more_keys: Sequence[str] = (),
         more_args: Sequence[Value] = (),
@@ -86,6 +87,14 @@ REQUEUE: Final = Script("requeue", args=("letter", "edited"))
 DROP: Final = Script("drop", args=("letter",))
 TRIM: Final = Script("trim", own_keys=("shipped",), args=("upto", "limit", "journal", "primary"))
 READD: Final = Script("readd", own_keys=("stream",), args=("rank", "entry"))
+REVOKE: Final = Script("revoke", own_keys=("known", "revoked"), args=("id", "at_ms"))
+TOUCH: Final = Script("touch", own_keys=("known", "used"))
+RECORD: Final = Script("record", own_keys=("audit",), args=("most", "entry"))
+LOGIN: Final = Script("login", own_keys=("session",), args=("key_id", "ttl_ms"))
+TAKE: Final = Script("take", own_keys=("bucket",), args=("cost_us", "depth_us"))
+CLAIM: Final = Script("claim", own_keys=("answer",), args=("digest", "patience_ms"))
+ANSWER: Final = Script("answer", own_keys=("answer",), args=("digest", "status", "body", "ttl_ms"))
+ABANDON: Final = Script("abandon", own_keys=("answer",), args=("digest",))
 
 ALL: Final = {
     script.sha: script
@@ -113,5 +122,13 @@ ALL: Final = {
         DROP,
         TRIM,
         READD,
+        REVOKE,
+        TOUCH,
+        RECORD,
+        LOGIN,
+        TAKE,
+        CLAIM,
+        ANSWER,
+        ABANDON,
     )
 }

@@ -9,6 +9,7 @@ from jobqueue.config import Settings
 from jobqueue.job import MAX_DURATION
 from jobqueue.registry import Registry
 from jobqueue.testing.clock import ManualClock
+from jobqueue.testing.memory.access import memory_access
 from jobqueue.testing.memory.broker import MemoryBroker
 from jobqueue.testing.memory.dead_letters import MemoryDeadLetters
 
@@ -26,7 +27,14 @@ def memory_queue(registry: Registry | None = None, clock: Clock | None = None) -
     clock = clock or ManualClock(datetime.now(UTC))
     # Whoever moves the clock by an hour means jobs to become due, not the workers of the test to be dead.
     broker = MemoryBroker(clock=clock, lease=MAX_DURATION)
-    parts = Parts(settings=Settings(), broker=broker, redis=None, dead_letters=MemoryDeadLetters(broker), clock=clock)
+    parts = Parts(
+        settings=Settings(),
+        broker=broker,
+        redis=None,
+        dead_letters=MemoryDeadLetters(broker),
+        access=memory_access(clock),
+        clock=clock,
+    )
     return JobQueue(parts, registry)
 
 

@@ -66,6 +66,26 @@ class DeadLetterQueries:
     accounted: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyQueries:
+    """`sql/api_keys.sql`."""
+
+    add: str
+    get: str
+    list: str
+    any: str
+    revoke: str
+    used: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQueries:
+    """`sql/audit.sql`."""
+
+    append: str
+    page: str
+
+
 _Book = TypeVar("_Book")
 
 
@@ -97,3 +117,5 @@ def _load(kind: type[_Book], name: str) -> _Book:
 ARCHIVE: Final = _load(ArchiveQueries, "archive.sql")
 EXECUTIONS: Final = _load(ExecutionQueries, "executions.sql")
 DEAD_LETTERS: Final = _load(DeadLetterQueries, "dead_letters.sql")
+API_KEYS: Final = _load(ApiKeyQueries, "api_keys.sql")
+AUDIT: Final = _load(AuditQueries, "audit.sql")

@@ -4,9 +4,17 @@ It keeps every promise of `jobqueue.broker.base`, in the same contract suite as 
 a server has: it cannot be full or away, its journal has no bound, and reaping knows no amnesty.
 """
 
+from jobqueue.testing.memory.access import memory_access
 from jobqueue.testing.memory.broker import MemoryBroker
 from jobqueue.testing.memory.consumer import MemoryConsumer, MemoryHeartbeat
 from jobqueue.testing.memory.dead_letters import MemoryDeadLetters
 from jobqueue.testing.memory.journal import MemoryJournal
 
-__all__ = ["MemoryBroker", "MemoryConsumer", "MemoryDeadLetters", "MemoryHeartbeat", "MemoryJournal"]
+__all__ = [
+    "MemoryBroker",
+    "MemoryConsumer",
+    "MemoryDeadLetters",
+    "MemoryHeartbeat",
+    "MemoryJournal",
+    "memory_access",
+]
