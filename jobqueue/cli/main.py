@@ -28,6 +28,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "queue": ("jobqueue.cli.queue", "List, show, pause, resume and purge queues."),
     "job": ("jobqueue.cli.job", "Show or cancel a job."),
     "dlq": ("jobqueue.cli.dlq", "List, show, retry and purge dead letters."),
+    "keys": ("jobqueue.cli.keys", "Make, list, rotate and revoke the keys of the HTTP API."),
+    "audit": ("jobqueue.cli.audit", "Show who changed what."),
     "migrate": ("jobqueue.cli.migrate", "Bring the Postgres schema up to date, or back."),
     "check": ("jobqueue.cli.check", "Check the invariants of every queue on the live system."),
     "doctor": ("jobqueue.cli.doctor", "Look for what is wrong with Redis, Postgres and the queues."),

@@ -169,7 +169,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(words: list[str]) -> None:
 
 
 def test_config_shows_where_each_value_comes_from_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://me:secret@redis.example:6379")
+    monkeypatch.setenv("REDIS_URL", "redis://me:opensesame@redis.example:6379")
     Path("jobqueue.toml").write_text("[worker]\nconcurrency = 20\n")
 
     result = call("config", "show", "-o", "jsonl")
@@ -180,7 +180,7 @@ def test_config_shows_where_each_value_comes_from_and_no_password(monkeypatch: p
     assert records["WORKER_CONCURRENCY"]["value"] == "20"
     assert records["JOBQUEUE_LEASE"]["source"] == "default"
     assert len(records) == len(SETTINGS)
-    assert "secret" not in result.output
+    assert "opensesame" not in result.output
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
