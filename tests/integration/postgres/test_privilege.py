@@ -2,16 +2,20 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from jobqueue.access.base import AuditEntry
+from jobqueue.access.key import mint
+from jobqueue.access.scope import Kind
 from jobqueue.config import PostgresSettings
 from jobqueue.embedded import PostgresServer
 from jobqueue.errors import RepositoryError
 from jobqueue.repository.base import LetterFilter
+from jobqueue.repository.postgres import PostgresApiKeys, PostgresAuditLog
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.executions import PostgresExecutions
 from jobqueue.repository.postgres.migrate import migrate_up, migration_status
@@ -77,6 +81,21 @@ async def test_the_run_role_does_all_the_work(
     assert len(await migration_status(run_url)) > 0
 
 
+async def test_the_run_role_keeps_keys_and_audit_log(run_url: str, connect: Connect) -> None:
+    database, now = connect(run_url), datetime.now(UTC)
+    keys, log = PostgresApiKeys(database), PostgresAuditLog(database)
+    _, key = mint("billing", kind=Kind.CLIENT, created_by="t", now=now)
+
+    await keys.add(key)
+    assert await keys.get(key.id) == key
+    assert len(await keys.list()) == 1
+    assert await keys.any()
+    await keys.used({key.id: now})
+    assert await keys.revoke(key.id, at=now)
+    await log.append(AuditEntry(at=now, actor="a", action="b", target="c"))
+    assert len((await log.list(actor="a", action="b", target="c", limit=1, after=None))[0]) == 1
+
+
 FORBIDDEN = [
     "DROP TABLE jobqueue.executions",
     "DELETE FROM jobqueue.executions",
@@ -86,6 +105,14 @@ FORBIDDEN = [
     "ALTER TABLE jobqueue.dead_letters ADD COLUMN mine int",
     "UPDATE jobqueue.migrations SET checksum = NULL",
     "DELETE FROM jobqueue.shipping_cursors",
+    "UPDATE jobqueue.api_keys SET scopes = '{keys:admin}'",
+    "UPDATE jobqueue.api_keys SET digest = decode(repeat('00', 32), 'hex')",
+    "DELETE FROM jobqueue.api_keys",
+    "UPDATE jobqueue.audit SET actor = 'nobody'",
+    "DELETE FROM jobqueue.audit",
+    "TRUNCATE jobqueue.audit",
+    "ALTER TABLE jobqueue.audit DISABLE TRIGGER ALL",
+    "SELECT jobqueue.drop_audit('1 day')",
 ]
 
 
