@@ -29,7 +29,7 @@ from testutil.strict import strict_keys
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123_000, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SHORT = timedelta(milliseconds=50)
-STORES = ["memory", "valkey", "redis", "guarded", "postgres"]
+STORES = ["memory", "valkey", "redis", "guarded", "cluster", "postgres"]
 
 _numbers = itertools.count()
 

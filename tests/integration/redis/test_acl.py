@@ -165,7 +165,7 @@ def used() -> set[str]:
     found: list[tuple[str, str]] = []
     for path in package.glob("lua/*.lua"):
         found += CALL_IN_LUA.findall(path.read_text())
-    for path in [*package.glob("*.py"), *package.parent.glob("cli/*.py")]:
+    for path in [*package.rglob("*.py"), *package.parent.glob("cli/*.py")]:
         found += COMMAND_IN_PYTHON.findall(path.read_text())
     return {
         f"{word}|{sub}".lower() if word in WITH_SUBCOMMAND else word.lower()
