@@ -7,7 +7,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobqueue.app import JobQueue, Worker
+    from jobqueue.app import JobQueue
     from jobqueue.broker.base import Enqueued, EnqueueResult, QueueStats
     from jobqueue.broker.redis_streams import RedisStreamsBroker
     from jobqueue.config import Settings
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from jobqueue.registry import Registry, Task
     from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
     from jobqueue.retry import RetryPolicy
+    from jobqueue.runner import Worker
     from jobqueue.scheduler.scheduler import Scheduler
+    from jobqueue.search import JobFilter
     from jobqueue.status import JobHandle, JobStatus
     from jobqueue.worker.pool import Pool
 
@@ -65,6 +67,7 @@ __all__ = [
     "InvalidJob",
     "Job",
     "JobContext",
+    "JobFilter",
     "JobHandle",
     "JobQueue",
     "JobQueueError",
@@ -118,6 +121,7 @@ _HOMES = {
     "InvalidJob": "jobqueue.errors",
     "Job": "jobqueue.job",
     "JobContext": "jobqueue.context",
+    "JobFilter": "jobqueue.search",
     "JobHandle": "jobqueue.status",
     "JobQueue": "jobqueue.app",
     "JobQueueError": "jobqueue.errors",
@@ -147,7 +151,7 @@ _HOMES = {
     "StoredLetter": "jobqueue.repository.base",
     "Task": "jobqueue.registry",
     "UnknownTask": "jobqueue.errors",
-    "Worker": "jobqueue.app",
+    "Worker": "jobqueue.runner",
     "current_job": "jobqueue.context",
     "log_attempts": "jobqueue.middleware",
 }

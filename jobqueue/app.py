@@ -1,34 +1,22 @@
-"""The front doors: `JobQueue` for producers and operators, `Worker` for running jobs in one's own program."""
+"""`JobQueue`: the front door for producers and operators."""
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Self
-
-import msgspec
-import structlog
+from typing import Self
 
 from jobqueue.bootstrap import Parts, wire
-from jobqueue.broker.base import Enqueued, EnqueueResult, Found, QueueStats, Settlement, Submission, WorkerInfo
-from jobqueue.clock import from_ms
+from jobqueue.broker.base import Enqueued, EnqueueResult, QueueStats, Submission, WorkerInfo
 from jobqueue.config import Settings
 from jobqueue.durability import Durability, read_durability
 from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob, JobQueueError, RepositoryUnavailable
-from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key, decode_envelope
-from jobqueue.middleware.base import Middleware
-from jobqueue.middleware.metrics import Metrics
-from jobqueue.outcome import COMPLETED, Retrying, Snoozed
+from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key
+from jobqueue.record import Many
 from jobqueue.registry import Registry
 from jobqueue.repository.base import DeadLetters, Executions
 from jobqueue.scheduler.scheduler import Scheduler
-from jobqueue.scheduler.ship import ship_queue
+from jobqueue.search import ANY, Bulk, Finder, JobFilter, Lookup
 from jobqueue.status import JobHandle, JobStatus
-from jobqueue.worker.incarnation import Limits
-from jobqueue.worker.pool import Pool
-
-_log = structlog.get_logger("jobqueue.app")
 
 _JOB_OPTIONS = ("queue", "priority", "max_retries", "timeout", "expires", "unique_key", "result_ttl", "headers")
 _NO_OPTIONS = (None,) * len(_JOB_OPTIONS)
@@ -51,6 +39,9 @@ class JobQueue:
     def __init__(self, parts: Parts, registry: Registry | None = None) -> None:
         self.parts = parts
         self._registry = registry
+        self._lookup = Lookup(parts)
+        self._finder = Finder(parts, self._lookup)
+        self._bulk = Bulk(parts, self._finder)
 
     @classmethod
     def connect(
@@ -204,72 +195,24 @@ class JobQueue:
         A live job is found in Redis; one that has ended in the history, among the dead letters, or
         by its kept result.
         """
-        job_id = canonical_id(job_id)
-        queues = [queue] if queue is not None else await self.queues()
-        for name in queues:
-            found = await self.parts.broker.locate(name, job_id)
-            if found is not None:
-                return _live(job_id, found)
-        return await self._ended(job_id, queues)
+        return await self._lookup.job(job_id, queue=queue)
 
-    async def _ended(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
-        kept = [(name, await self.parts.broker.result(name, job_id)) for name in queues]
-        try:
-            status = await self._recorded(job_id, queues)
-        except RepositoryUnavailable:
-            if not any(result for _, result in kept):
-                raise
-            status = None
-        for name, result in kept:
-            if result is not None:
-                return _with_result(status, job_id, name, result)
-        return status
+    async def find(
+        self, where: JobFilter = ANY, *, limit: int = 50, after: str | None = None
+    ) -> tuple[list[JobStatus], str | None]:
+        """A page of the jobs of *where*, and the cursor of the next page (None: this was the last).
 
-    async def _recorded(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
-        """From the history, once what still waits to be shipped has been, or from the dead letters."""
-        status = await self._from_history(job_id)
-        if self.parts.shipping is not None:
-            for name in queues if status is None else [status.queue]:
-                await ship_queue(self.parts.broker.journal, self.parts.shipping.archive, name)
-            status = await self._from_history(job_id)
-        return status or await self._from_dead_letters(job_id)
+        Live jobs come from Redis: running, queued, then delayed; within each by queue, oldest first. Then come those
+        that ended, from Postgres, newest first. A job that stays where it is is found once; one that moves between
+        two pages may be found twice or not at all. Work is bounded: a page may be short, even empty, with a cursor
+        to go on. Without Postgres, of the jobs that ended only dead ones are found.
 
-    async def _from_history(self, job_id: str) -> JobStatus | None:
-        if self.parts.executions is None:
-            return None
-        executions = await self.parts.executions.of_job(job_id)
-        if not executions:
-            return None
-        last = executions[-1]
-        return JobStatus(
-            id=job_id,
-            type=last.type or next((each.type for each in executions if each.type), ""),
-            queue=last.queue,
-            priority=last.priority,
-            state=_STATES.get(last.outcome, JobState.RETRYING),
-            attempt=last.attempt,
-            worker=last.worker or None,
-            last_error=last.error_class,
-            executions=executions,
-        )
-
-    async def _from_dead_letters(self, job_id: str) -> JobStatus | None:
-        try:
-            stored = await self.dead_letters.get(job_id)
-        except DeadLetterNotFound:
-            return None
-        letter = stored.letter
-        return JobStatus(
-            id=job_id,
-            type=stored.type,
-            queue=letter.queue,
-            priority=letter.priority,
-            state=JobState.DEAD,
-            attempt=letter.attempts,
-            worker=letter.worker,
-            last_error=letter.error_class,
-            payload=_payload_of(letter.body),
-        )
+        Raises:
+            ConfigError: *limit* is not 1 to 1 000, or *after* is not a cursor of this method.
+            JobQueueError: *where* names an ended state other than dead, and no Postgres is configured.
+            BrokerUnavailable, RepositoryUnavailable: they cannot be asked.
+        """
+        return await self._finder.page(where, limit=limit, after=after)
 
     def scheduler(self) -> Scheduler:
         """A scheduler for every queue of this namespace: `await queue.scheduler().run()`, until cancelled."""
@@ -311,6 +254,59 @@ class JobQueue:
                 return state
         return None
 
+    async def cancel_where(self, where: JobFilter, *, limit: int = 200, dry_run: bool = False) -> Many:
+        """Cancel up to *limit* live jobs of *where*, or with *dry_run* only count them.
+
+        Jobs that run are asked to stop, and count as done. Call again while `remaining` is not 0: what was done is
+        not done twice. Some 10 000 jobs are counted at most; `more_than` says that there may be more.
+
+        Raises:
+            ConfigError: *limit* is not 1 to 1 000, or *where* names a state in which a job has ended.
+            BrokerUnavailable: some may have been cancelled; call again.
+        """
+        return await self._bulk.cancel(where, limit=limit, dry_run=dry_run)
+
+    async def retry(self, job_id: str, *, queue: str | None = None) -> JobState | None:
+        """Let a job run now: one that waits for its time (`queued`), or a dead one, under its id (`queued`).
+
+        One that is ready or runs is left as it is: `queued`, `running`. None: it is neither live nor dead.
+
+        Raises:
+            InvalidJob: *job_id* is no job id; or a dead letter that cannot be read, or whose unique key is taken.
+            BrokerUnavailable, RepositoryUnavailable: call again; it is not done twice.
+        """
+        job_id = canonical_id(job_id)
+        names = [queue] if queue is not None else await self.queues()
+        for name in names:
+            state = await self.parts.broker.hasten(name, job_id)
+            if state is not None:
+                return state
+        return await self._requeue(job_id, names)
+
+    async def _requeue(self, job_id: str, queues: Sequence[str]) -> JobState | None:
+        try:
+            letter = await self.dead_letters.get(job_id)
+            if letter.letter.queue in queues and await self.dead_letters.requeue(job_id):
+                return JobState.QUEUED
+        except DeadLetterNotFound:
+            return None
+        # Somebody else may have been first.
+        status = await self._lookup.live(job_id, queues)
+        return None if status is None else status.state
+
+    async def retry_where(self, where: JobFilter, *, limit: int = 200, dry_run: bool = False) -> Many:
+        """Let up to *limit* jobs of *where* run now, or with *dry_run* only count them.
+
+        They are `scheduled`, `retrying` or `dead`, and *where* says which. Call again while `remaining` is
+        not 0; but a job that fails again meanwhile matches again: end when the first `matched` are done. Each death
+        is queued again once.
+
+        Raises:
+            ConfigError: *limit* is not 1 to 1 000, or the state of *where* is not one of the three.
+            BrokerUnavailable, RepositoryUnavailable: some may have been retried; call again.
+        """
+        return await self._bulk.retry(where, limit=limit, dry_run=dry_run)
+
     async def queues(self) -> list[str]:
         """The names of all queues."""
         return await self.parts.broker.queues()
@@ -335,201 +331,6 @@ class JobQueue:
     async def purge(self, queue: str, *, priorities: Iterable[Priority] = PRIORITIES, delayed: bool = True) -> int:
         """Cancel every waiting job of *queue*; running ones go on. Returns how many were cancelled."""
         return await self.parts.broker.purge(queue, priorities, delayed=delayed)
-
-
-class Worker:
-    """Runs jobs in this event loop, and promotes and reaps on its queues.
-
-        await Worker(queue, registry, queues=["critical", "default"], concurrency=10).run()
-
-    What is not given comes from the queue's settings.
-    """
-
-    def __init__(
-        self,
-        queue: JobQueue,
-        registry: Registry,
-        *,
-        queues: Sequence[str] | None = None,
-        concurrency: int | None = None,
-        shutdown_timeout: timedelta | None = None,
-        middleware: Sequence[Middleware] = (),
-        observe: Callable[[Settlement], None] | None = None,
-    ) -> None:
-        settings = queue.settings.worker
-        overrides = {
-            "WORKER_QUEUES": queues,
-            "WORKER_CONCURRENCY": concurrency,
-            "WORKER_SHUTDOWN_TIMEOUT": shutdown_timeout,
-        }
-        given = Settings.load({}, overrides=overrides).worker
-        self._queues = given.queues if queues is not None else settings.queues
-        self._queue = queue
-        self._allow_eviction = queue.settings.redis.allow_eviction
-        self._observe = observe
-        self._care = Scheduler(
-            broker=queue.parts.broker,
-            clock=queue.parts.clock,
-            reap_interval=settings.reap_interval,
-            queues=self._queues,
-        )
-        self._pool = Pool(
-            queue.parts.broker,
-            registry,
-            queues=self._queues,
-            limits=Limits(
-                concurrency=given.concurrency if concurrency is not None else settings.concurrency,
-                lease=queue.settings.redis.lease,
-                shutdown_timeout=given.shutdown_timeout if shutdown_timeout is not None else settings.shutdown_timeout,
-                cancel_grace=settings.cancel_grace,
-                max_block=settings.max_block,
-                max_crashes=settings.max_crashes,
-            ),
-            default_timeout_s=settings.job_timeout.total_seconds(),
-            middleware=middleware,
-            observe=self._settled,
-            clock=queue.parts.clock,
-        )
-
-    @property
-    def metrics(self) -> Metrics:
-        """What this worker has counted."""
-        return self._pool.metrics
-
-    @property
-    def running(self) -> int:
-        """Handlers running now."""
-        return self._pool.running
-
-    def stop(self) -> None:
-        """Take no more jobs, finish the running ones within the shutdown timeout, give back the rest."""
-        self._pool.stop()
-
-    def hurry(self) -> None:
-        """Stop, and do not wait for running jobs: give them back now."""
-        self._pool.hurry()
-
-    async def run(self, *, burst: bool = False, handle_signals: bool = False) -> None:
-        """Work until stopped or cancelled; with *burst*, until the queues are empty.
-
-        Being cancelled once is a graceful shutdown, twice a hurried one. With *handle_signals*,
-        SIGTERM and SIGINT do the same.
-
-        Raises:
-            ConfigError: the server is too old, or would evict jobs.
-        """
-        if self._queue.parts.redis is not None:
-            for server in await self._queue.parts.redis.servers():
-                server.check(allow_eviction=self._allow_eviction)
-        with self._signals() if handle_signals else contextlib.nullcontext():
-            caring = asyncio.create_task(self._care.run())
-            try:
-                await self._run_pool(burst)
-            finally:
-                caring.cancel()
-                await asyncio.gather(caring, return_exceptions=True)
-
-    def _settled(self, batch: Sequence[Settlement]) -> None:
-        for settlement in batch:
-            if settlement.outcome is not COMPLETED and isinstance(settlement.outcome, Retrying | Snoozed):
-                self._care.promote_soon(settlement.delivery.queue)
-            if self._observe is not None:
-                self._tell(self._observe, settlement)
-
-    def _tell(self, observe: Callable[[Settlement], None], settlement: Settlement) -> None:
-        try:
-            observe(settlement)
-        except Exception:
-            _log.exception("observer.failed", job_id=settlement.delivery.job_id)
-
-    async def _run_pool(self, burst: bool) -> None:
-        pool = asyncio.create_task(self._pool.run(burst=burst))
-        try:
-            await asyncio.shield(pool)
-        except asyncio.CancelledError:
-            self.stop()
-            while not pool.done():
-                try:
-                    await asyncio.shield(pool)
-                except asyncio.CancelledError:
-                    self.hurry()
-            raise
-
-    @contextlib.contextmanager
-    def _signals(self) -> Any:
-        loop = asyncio.get_running_loop()
-        heard = 0
-
-        def shut_down() -> None:
-            nonlocal heard
-            heard += 1
-            if heard == 1:
-                _log.info("worker.stopping")
-                self.stop()
-            else:
-                _log.warning("worker.hurrying")
-                self.hurry()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, shut_down)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-
-
-_STATES = {
-    "completed": JobState.COMPLETED,
-    "dead": JobState.DEAD,
-    "cancelled": JobState.CANCELLED,
-    "expired": JobState.EXPIRED,
-}
-
-
-def _live(job_id: str, found: Found) -> JobStatus:
-    job = found.job
-    return JobStatus(
-        id=job_id,
-        type=job.type,
-        queue=job.queue,
-        priority=job.priority,
-        state=found.state,
-        attempt=found.attempt,
-        payload=job.payload,
-        created_at=job.created_at,
-        due_at=from_ms(found.due_ms) if found.due_ms else None,
-        worker=found.worker,
-        last_error=found.last_error,
-        progress=msgspec.json.decode(found.progress) if found.progress else None,
-        cancel_requested=found.cancel_requested,
-    )
-
-
-def _payload_of(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(decode_envelope(body).payload)
-    except (InvalidJob, msgspec.MsgspecError):
-        return None
-
-
-def _with_result(status: JobStatus | None, job_id: str, queue: str, kept: bytes) -> JobStatus:
-    ended = msgspec.json.decode(kept)
-    if status is None:
-        status = JobStatus(
-            id=job_id,
-            type="",
-            queue=queue,
-            priority=Priority.MEDIUM,
-            state=_STATES[ended["outcome"]],
-            attempt=0,
-        )
-    status.state = _STATES[ended["outcome"]]
-    if status.state is JobState.COMPLETED:
-        status.result = ended["result"]
-    elif ended["error"]:
-        status.last_error = ended["error"][0]
-    return status
 
 
 def _job(job: object) -> Job:

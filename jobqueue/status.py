@@ -1,7 +1,7 @@
 """What is known of a job, wherever it is. Pure data."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +13,11 @@ ENDED = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED, JobSta
 
 
 class JobStatus(msgspec.Struct, kw_only=True):
-    """A job's state and what led to it. *executions* are empty without Postgres."""
+    """A job's state and what led to it. *executions* are empty without Postgres.
+
+    *started_at*, *finished_at* and *duration_ms* are those of the newest attempt; while it runs, it has
+    no end. *payload* is None where it is not kept (*payload_kept*).
+    """
 
     id: str
     type: str
@@ -22,10 +26,18 @@ class JobStatus(msgspec.Struct, kw_only=True):
     state: JobState
     attempt: int
     payload: Any = None
+    payload_kept: bool = False
     created_at: datetime | None = None
     due_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: float | None = None
     worker: str | None = None
     last_error: str | None = None
+    """The class of the newest error."""
+    error_message: str | None = None
+    max_retries: int | None = None
+    timeout: timedelta | None = None
     progress: Any = None
     cancel_requested: bool = False
     result: Any = None

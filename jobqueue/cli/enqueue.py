@@ -10,10 +10,10 @@ import msgspec
 from jobqueue.app import JobQueue
 from jobqueue.cli.discover import find_app, load_registry
 from jobqueue.cli.exit import FAILED, OK
-from jobqueue.cli.job import show_job
 from jobqueue.cli.option import app_option, duration, instant, output_option
 from jobqueue.cli.output import Form, show_one
 from jobqueue.cli.session import in_loop, opened
+from jobqueue.cli.status import show_job
 from jobqueue.clock import format_duration
 from jobqueue.config import Settings
 from jobqueue.errors import BrokerUnavailable, InvalidJob, JobQueueError

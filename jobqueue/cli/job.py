@@ -1,31 +1,88 @@
-"""`jobqueue job`: one job, wherever it is."""
+"""`jobqueue job`: one job, wherever it is, or many by a filter."""
 
 import asyncio
+import functools
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
 
 import click
 
 from jobqueue.app import JobQueue
 from jobqueue.cli.exit import OK
-from jobqueue.cli.option import output_option
-from jobqueue.cli.output import Form, show_all, show_one
+from jobqueue.cli.many import AT_A_CALL, carry_out
+from jobqueue.cli.option import confirm, output_option, yes_option
+from jobqueue.cli.output import Form, counted, show_all
 from jobqueue.cli.session import in_loop, opened
-from jobqueue.clock import from_ms
+from jobqueue.cli.status import line_of, record_of, show_job
 from jobqueue.errors import JobQueueError
 from jobqueue.job import JobState
+from jobqueue.record import Many
+from jobqueue.search import JobFilter
 from jobqueue.status import JobStatus
 
-_PATIENCE_S = 3.0
-_PAUSE_S = 0.25
-_COLUMNS = ("generation", "attempt", "outcome", "started_at", "duration_ms", "error")
+_PATIENCE_S: Final = 3.0
+_PAUSE_S: Final = 0.25
+_PAGE: Final = 200
+_COLUMNS: Final = ("id", "queue", "type", "state", "attempt", "at", "error")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _queue = click.option("--queue", help="Its queue, if known: saves looking into all.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only tell how many there are.")
+
+
+def _filters(command: _Command) -> _Command:
+    """The options that choose jobs, handed on as one `where`."""
+
+    @functools.wraps(command)
+    def choose(queue: Any, type: Any, state: Any, search: Any, **rest: Any) -> Any:
+        state = JobState(state) if state else None
+        return command(where=JobFilter(state=state, type=type, queue=queue, q=search), **rest)
+
+    decorated: Any = choose
+    for option in (
+        click.option("--search", metavar="TEXT", help="This text is in the payload or the error, or is the job's id."),
+        click.option("--queue", help="Of this queue."),
+        click.option("--type", help="Of this task."),
+        click.option("--state", type=click.Choice([each.value for each in JobState]), help="In this state."),
+    ):
+        decorated = option(decorated)
+    result: _Command = decorated
+    return result
 
 
 @click.group(name="job")
 def command() -> None:
-    """Show or cancel a job."""
+    """List, show, cancel and retry jobs."""
+
+
+@command.command("ls")
+@_filters
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
+@output_option
+@in_loop
+async def ls(where: JobFilter, limit: int, output: Form) -> None:
+    """List jobs: running, queued, delayed, then those that ended, newest first.
+
+    Jobs that ended come from Postgres; without it, only dead ones are known.
+    """
+    async with opened() as jobs:
+        found, more = await _first(jobs, where, limit)
+    records = [line_of(each) if output is Form.TABLE else record_of(each) for each in found]
+    show_all(records, output, columns=_COLUMNS, empty="no jobs")
+    if more:
+        click.echo(f"these are the first {limit}; --limit shows more", err=True)
+
+
+async def _first(jobs: JobQueue, where: JobFilter, limit: int) -> tuple[list[JobStatus], bool]:
+    found: dict[str, JobStatus] = {}
+    after: str | None = None
+    while True:
+        page, after = await jobs.find(where, limit=min(limit - len(found), _PAGE), after=after)
+        found |= {each.id: each for each in page}
+        if after is None or len(found) >= limit:
+            return list(found.values()), after is not None
 
 
 @command.command("show")
@@ -65,57 +122,68 @@ async def _find(jobs: JobQueue, job_id: str, queue: str | None) -> JobStatus | N
 
 
 @command.command("cancel")
-@click.argument("job_id", metavar="ID")
-@_queue
+@click.argument("job_id", metavar="[ID]", required=False)
+@_filters
+@_dry_run
+@yes_option
 @in_loop
-async def cancel(job_id: str, queue: str | None) -> int:
-    """Cancel a job: one that waits ends now, one that runs is asked to stop."""
+async def cancel(job_id: str | None, where: JobFilter, dry_run: bool, yes: bool) -> int:
+    """Cancel a job, or all live jobs that the filters choose.
+
+    One that waits ends now, one that runs is asked to stop.
+    """
+    _check_choice(job_id, where, dry_run)
     async with opened() as jobs:
-        state = await jobs.cancel(job_id, queue=queue)
+        if job_id is None:
+            return await _many(jobs.cancel_where, where, dry_run, yes, ("cancel", "cancelling", "cancelled"))
+        state = await jobs.cancel(job_id, queue=where.queue)
     if state is None:
         raise JobQueueError(f"job {job_id} is not live: it has ended, or never was; there is nothing to cancel")
     click.echo("cancelled" if state is JobState.CANCELLED else "it runs; its worker has been asked to stop it")
     return OK
 
 
-def show_job(status: JobStatus, output: Form) -> None:
-    """Print what is known of a job; in a table, its executions are a table of their own below."""
-    record = record_of(status)
-    executions = record.pop("executions", None) if output is Form.TABLE else None
-    show_one(record, output)
-    if executions:
-        click.echo()
-        show_all(executions, output, columns=_COLUMNS)
+@command.command("retry")
+@click.argument("job_id", metavar="[ID]", required=False)
+@_filters
+@_dry_run
+@yes_option
+@in_loop
+async def retry(job_id: str | None, where: JobFilter, dry_run: bool, yes: bool) -> int:
+    """Let a job run now: one that waits for its time, or a dead one; or all that the filters choose.
+
+    With filters, --state is one of scheduled, retrying and dead.
+    """
+    _check_choice(job_id, where, dry_run)
+    async with opened() as jobs:
+        if job_id is None:
+            return await _many(jobs.retry_where, where, dry_run, yes, ("retry", "retrying", "retried"))
+        state = await jobs.retry(job_id, queue=where.queue)
+    if state is None:
+        raise JobQueueError(f"job {job_id} is neither live nor dead; there is nothing to retry")
+    click.echo("it runs already" if state is JobState.RUNNING else "queued")
+    return OK
 
 
-def record_of(status: JobStatus) -> dict[str, Any]:
-    """What is known of a job, without what is not."""
-    record: dict[str, Any] = {
-        "id": status.id,
-        "type": status.type,
-        "queue": status.queue,
-        "priority": status.priority.value,
-        "state": status.state.value,
-        "attempt": status.attempt or None,
-        "payload": status.payload,
-        "created_at": status.created_at,
-        "due_at": status.due_at,
-        "worker": status.worker,
-        "progress": status.progress,
-        "cancel_requested": status.cancel_requested or None,
-        "last_error": status.last_error,
-        "result": status.result,
-        "executions": [
-            {
-                "generation": each.generation,
-                "attempt": each.attempt,
-                "outcome": each.outcome,
-                "started_at": from_ms(each.started_ms) if each.started_ms else None,
-                "duration_ms": each.duration_ms,
-                "error": each.error_class and f"{each.error_class}: {each.error_message}",
-            }
-            for each in status.executions
-        ]
-        or None,
-    }
-    return {name: value for name, value in record.items() if value is not None and value != ""}
+class _OnMany(Protocol):
+    def __call__(self, where: JobFilter, *, limit: int = ..., dry_run: bool = ...) -> Awaitable[Many]: ...
+
+
+async def _many(act: _OnMany, where: JobFilter, dry_run: bool, yes: bool, verbs: tuple[str, str, str]) -> int:
+    do, doing, done = verbs
+    seen = await act(where, dry_run=True)
+    number = counted(seen.matched, "job") + (", and maybe more" if seen.more_than else "")
+    if dry_run or not seen.matched:
+        click.echo(f"would {do} {number}")
+        return OK
+    confirm(f"{do.capitalize()} {number}?", yes=yes)
+    once = functools.partial(act, where, limit=AT_A_CALL)
+    return await carry_out(once, doing=doing, done=done, thing="job", total=seen.matched)
+
+
+def _check_choice(job_id: str | None, where: JobFilter, dry_run: bool) -> None:
+    narrowed = where != JobFilter(queue=where.queue)
+    if job_id is not None and (narrowed or dry_run):
+        raise click.UsageError("give an id, or filters, not both")
+    if job_id is None and where == JobFilter():
+        raise click.UsageError("which jobs? give an id, or filters: --state, --type, --queue, --search")

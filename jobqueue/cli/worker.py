@@ -9,7 +9,7 @@ from datetime import timedelta
 import click
 import structlog
 
-from jobqueue.app import JobQueue, Worker
+from jobqueue.app import JobQueue
 from jobqueue.cli.discover import load_registry, require_app
 from jobqueue.cli.exit import FAILED, OK, exit_soon
 from jobqueue.cli.lifeline import hold_on
@@ -26,6 +26,7 @@ from jobqueue.config import Settings, mask_url
 from jobqueue.middleware.base import Middleware
 from jobqueue.middleware.logging import log_attempts
 from jobqueue.registry import Registry
+from jobqueue.runner import Worker
 
 _log = structlog.get_logger("jobqueue.worker")
 

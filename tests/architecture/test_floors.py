@@ -24,7 +24,9 @@ FLOORS: list[list[str]] = [
     ["broker", "repository", "repository.postgres", "worker", "scheduler"],
     ["bootstrap"],
     # front doors
+    ["search"],
     ["app"],
+    ["runner"],
     ["embedded", "testing", "api"],
     ["cli"],
     ["__main__"],

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jobqueue.app import JobQueue, Worker
+from jobqueue.app import JobQueue
+from jobqueue.runner import Worker
 from jobqueue.errors import ConfigError, InvalidJob
 from jobqueue.job import Job
 from jobqueue.registry import Registry

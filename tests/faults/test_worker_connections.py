@@ -10,7 +10,8 @@ import pytest
 import redis.asyncio
 import structlog
 
-from jobqueue.app import JobQueue, Worker
+from jobqueue.app import JobQueue
+from jobqueue.runner import Worker
 from jobqueue.broker import consumer, reader, redis_streams, scripts
 from jobqueue.broker.base import Delivery
 from jobqueue.errors import BrokerUnavailable, ConfigError

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import structlog
 
-from jobqueue.app import JobQueue, Worker
+from jobqueue.app import JobQueue
+from jobqueue.runner import Worker
 from jobqueue.bootstrap import wire
 from jobqueue.broker.base import Broker, Consumer, Settlement
 from jobqueue.broker.entry import OUTCOME_NAMES

@@ -8,10 +8,10 @@ import signal
 import click
 
 from jobqueue.cli.demo import report, tasks
-from jobqueue.cli.demo.progress import progress
 from jobqueue.cli.demo.run import Account, analyse_all, stage
 from jobqueue.cli.exit import FAILED, INTERRUPTED, OK
 from jobqueue.cli.log import configure_logging
+from jobqueue.cli.progress import progress
 from jobqueue.config import LogSettings
 from jobqueue.errors import require
 
@@ -44,7 +44,7 @@ async def _demo(processes: int) -> int:
             f"{servers.redis.flavour} {servers.redis.version} and Postgres {servers.postgres.version} are up; "
             f"{processes} worker processes and a scheduler start"
         )
-        with progress("analysing", len(files)) as show:
+        with progress("analysing", len(files), things="files") as show:
             account = await analyse_all(queue, files, show)
     _report(account)
     return OK if account.settled else FAILED

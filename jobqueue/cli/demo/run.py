@@ -16,9 +16,9 @@ from jobqueue.app import JobQueue
 from jobqueue.broker.base import QueueStats
 from jobqueue.broker.invariants import Violation
 from jobqueue.cli.crew import Crew, Member
-from jobqueue.cli.demo.progress import Progress
 from jobqueue.cli.demo.tasks import QUEUE, analyse
 from jobqueue.cli.inspection import violations
+from jobqueue.cli.progress import Progress
 from jobqueue.config import FILE_VARIABLE, SETTINGS, Settings
 from jobqueue.embedded import Servers, embedded_servers
 from jobqueue.errors import JobQueueError

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from jobqueue.app import JobQueue, Worker
+from jobqueue.app import JobQueue
+from jobqueue.runner import Worker
 from jobqueue.broker.base import QueueStats, Settlement
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker

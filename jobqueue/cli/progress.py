@@ -22,13 +22,13 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Progress]:
-    """Show how far *what* is, until the context ends."""
+def progress(what: str, total: int, *, things: str) -> Iterator[Progress]:
+    """Show how far *what* is, in *things* of *total*, until the context ends."""
     rich = _rich() if is_terminal() else None
     if rich is None:
         yield _Lines(what, total)
         return
-    with _bar(rich) as bar:
+    with _bar(rich, things) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
 
@@ -52,12 +52,12 @@ def _rich() -> Any:
         return None
 
 
-def _bar(rich: Any) -> Any:
+def _bar(rich: Any, things: str) -> Any:
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(bar_width=40),
         rich.MofNCompleteColumn(),
-        rich.TextColumn("files"),
+        rich.TextColumn(things),
         rich.TimeElapsedColumn(),
     )
     return rich.Progress(*columns, console=import_module("rich.console").Console(stderr=True))
