@@ -2,20 +2,27 @@
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any, Final, Protocol, TypeVar
 
 import click
 import msgspec
 
 from jobqueue.app import JobQueue
 from jobqueue.cli.exit import FAILED, OK
+from jobqueue.cli.many import AT_A_CALL, carry_out
 from jobqueue.cli.option import confirm, output_option, past, yes_option
 from jobqueue.cli.output import Form, counted, show_all, show_one
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.errors import BrokerError, DeadLetterNotFound, InvalidJob
-from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
+from jobqueue.record import Many
+from jobqueue.repository.base import DeadLetters, LetterFilter, LetterState, StoredLetter
 
-_PAGE = 200
+_PAGE: Final = 200
+_THING: Final = "dead letter"
+_QUEUED: Final = "queued {} again"
+_DELETED: Final = "deleted {}"
+_JUST_AFTER: Final = timedelta(milliseconds=1)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -43,7 +50,7 @@ def _filters(command: _Command) -> _Command:
 
 @click.group(name="dlq")
 def command() -> None:
-    """List, show, retry and purge dead letters: jobs that will not be tried again by themselves."""
+    """List, group, show, retry and purge dead letters: jobs that will not be tried again by themselves."""
 
 
 @command.command("ls")
@@ -88,6 +95,19 @@ async def show(job_id: str, output: Form) -> None:
     )
 
 
+@command.command("groups")
+@_filters
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, most frequent first.")
+@output_option
+@in_loop
+async def groups(where: LetterFilter, limit: int, output: Form) -> None:
+    """Count dead letters by task, queue and error, most frequent first."""
+    async with opened() as jobs:
+        found = await jobs.dead_letters.groups(where, limit=limit)
+    columns = ("count", "type", "queue", "error_class", "first_at", "last_at", "last_message")
+    show_all([msgspec.structs.asdict(each) for each in found], output, columns=columns, empty="no dead letters")
+
+
 @command.command("retry")
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All that the filters choose.")
@@ -96,9 +116,12 @@ async def show(job_id: str, output: Form) -> None:
 @in_loop
 async def retry(job_ids: tuple[str, ...], everything: bool, where: LetterFilter, yes: bool) -> int:
     """Queue dead letters again, under their ids, with a fresh budget of attempts."""
+    _check_choice(job_ids, everything, where)
     async with opened() as jobs:
-        chosen = await _choose(jobs, job_ids, everything, where, "Queue {} again?", yes)
-        return await _each(chosen, jobs.dead_letters.requeue, "queued {} again", "was queued again before")
+        letters = jobs.dead_letters
+        if job_ids:
+            return await _each(job_ids, letters.requeue, _QUEUED, "was queued again before")
+        return await _all(letters, letters.requeue_where, where, "Queue {} again?", "queueing again", _QUEUED, yes)
 
 
 @command.command("purge")
@@ -109,27 +132,37 @@ async def retry(job_ids: tuple[str, ...], everything: bool, where: LetterFilter,
 @in_loop
 async def purge(job_ids: tuple[str, ...], everything: bool, where: LetterFilter, yes: bool) -> int:
     """Delete dead letters, payload and all."""
+    _check_choice(job_ids, everything, where)
     async with opened() as jobs:
+        letters = jobs.dead_letters
         if job_ids:
             confirm(f"Delete {_number(len(job_ids))}?", yes=yes)
-        chosen = await _choose(jobs, job_ids, everything, where, "Delete {}?", yes)
-        return await _each(chosen, jobs.dead_letters.delete, "deleted {}", "is no dead letter, or is on its way back")
+            return await _each(job_ids, letters.delete, _DELETED, "is no dead letter, or is on its way back")
+        return await _all(letters, letters.delete_where, where, "Delete {}?", "deleting", _DELETED, yes)
 
 
-async def _choose(
-    jobs: JobQueue, job_ids: Sequence[str], everything: bool, where: LetterFilter, question: str, yes: bool
-) -> Sequence[str]:
-    filtered = where != LetterFilter()
-    if job_ids and (everything or filtered):
+def _check_choice(job_ids: Sequence[str], everything: bool, where: LetterFilter) -> None:
+    if job_ids and (everything or where != LetterFilter()):
         raise click.UsageError("give ids, or filters with --all, not both")
-    if job_ids:
-        return job_ids
-    if not everything:
+    if not job_ids and not everything:
         raise click.UsageError("which ones? give ids, or --all, which the filters narrow")
-    count = await jobs.dead_letters.count(where)
-    if count:
+
+
+class _OnMany(Protocol):
+    def __call__(self, where: LetterFilter, *, limit: int) -> Awaitable[Many]: ...
+
+
+async def _all(
+    letters: DeadLetters, act: _OnMany, where: LetterFilter, question: str, doing: str, said: str, yes: bool
+) -> int:
+    count = await letters.count(where)
+    newest, _ = await letters.list(where, limit=1)
+    if newest:
         confirm(question.format(_number(count)), yes=yes)
-    return [each.letter.job_id async for each in _letters(jobs, where, None)]
+        # Who dies meanwhile is left out: it may be one of these again.
+        where = msgspec.structs.replace(where, before=newest[0].died_at + _JUST_AFTER)
+    once = functools.partial(act, where, limit=AT_A_CALL)
+    return await carry_out(once, doing=doing, said=said, thing=_THING, total=count)
 
 
 async def _each(job_ids: Sequence[str], do: Callable[[str], Awaitable[bool]], said: str, not_done: str) -> int:
@@ -188,4 +221,4 @@ def _payload(body: bytes) -> Any:
 
 
 def _number(count: int) -> str:
-    return counted(count, "dead letter")
+    return counted(count, _THING)

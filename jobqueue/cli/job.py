@@ -135,7 +135,7 @@ async def cancel(job_id: str | None, where: JobFilter, dry_run: bool, yes: bool)
     _check_choice(job_id, where, dry_run)
     async with opened() as jobs:
         if job_id is None:
-            return await _many(jobs.cancel_where, where, dry_run, yes, ("cancel", "cancelling", "cancelled"))
+            return await _many(jobs.cancel_where, where, dry_run, yes, ("cancel", "cancelling", "cancelled {}"))
         state = await jobs.cancel(job_id, queue=where.queue)
     if state is None:
         raise JobQueueError(f"job {job_id} is not live: it has ended, or never was; there is nothing to cancel")
@@ -157,7 +157,7 @@ async def retry(job_id: str | None, where: JobFilter, dry_run: bool, yes: bool) 
     _check_choice(job_id, where, dry_run)
     async with opened() as jobs:
         if job_id is None:
-            return await _many(jobs.retry_where, where, dry_run, yes, ("retry", "retrying", "retried"))
+            return await _many(jobs.retry_where, where, dry_run, yes, ("retry", "retrying", "retried {}"))
         state = await jobs.retry(job_id, queue=where.queue)
     if state is None:
         raise JobQueueError(f"job {job_id} is neither live nor dead; there is nothing to retry")
@@ -170,7 +170,7 @@ class _OnMany(Protocol):
 
 
 async def _many(act: _OnMany, where: JobFilter, dry_run: bool, yes: bool, verbs: tuple[str, str, str]) -> int:
-    do, doing, done = verbs
+    do, doing, said = verbs
     seen = await act(where, dry_run=True)
     number = counted(seen.matched, "job") + (", and maybe more" if seen.more_than else "")
     if dry_run or not seen.matched:
@@ -178,7 +178,7 @@ async def _many(act: _OnMany, where: JobFilter, dry_run: bool, yes: bool, verbs:
         return OK
     confirm(f"{do.capitalize()} {number}?", yes=yes)
     once = functools.partial(act, where, limit=AT_A_CALL)
-    return await carry_out(once, doing=doing, done=done, thing="job", total=seen.matched)
+    return await carry_out(once, doing=doing, said=said, thing="job", total=seen.matched)
 
 
 def _check_choice(job_id: str | None, where: JobFilter, dry_run: bool) -> None:

@@ -14,22 +14,26 @@ from jobqueue.record import Many
 AT_A_CALL: Final = 200
 
 
-async def carry_out(act: Callable[[], Awaitable[Many]], *, doing: str, done: str, thing: str, total: int) -> int:
-    """Call *act* until nothing remains, or *total* were done; says what was refused. Returns the exit code."""
-    finished, failed = 0, dict[str, str]()
+async def carry_out(act: Callable[[], Awaitable[Many]], *, doing: str, said: str, thing: str, total: int) -> int:
+    """Call *act* until nothing remains, *total* are done, or none will; tells what was refused. The exit code.
+
+    *said* tells of how many it was done, as in `deleted {}`.
+    """
+    done, failed, remaining = 0, dict[str, str](), 0
     with progress(doing, total, things=f"{thing}s") as show:
-        while finished < total:
+        while done < total:
             try:
                 many = await act()
             except BrokerError:
-                click.echo(f"{done} {counted(finished, thing)}", err=True)
+                click.echo(said.format(counted(done, thing)), err=True)
                 raise
-            finished += many.done
-            failed |= many.failed
-            show(min(finished, total))
-            if not many.done or not many.remaining:
+            done, failed, remaining = done + many.done, failed | many.failed, many.remaining
+            show(min(done, total))
+            if not many.done or not remaining:
                 break
     for job_id, why in failed.items():
         click.echo(f"{job_id}: {why}", err=True)
-    click.echo(f"{done} {counted(finished, thing)}")
+    click.echo(said.format(counted(done, thing)))
+    if remaining:
+        click.echo("there are more; give the command again", err=True)
     return FAILED if failed else OK

@@ -21,7 +21,7 @@ from jobqueue.cli.rollback import refuse_rollback
 from jobqueue.cli.served import log_completed, unserved, with_all_queues
 from jobqueue.cli.session import existing, in_loop, opened
 from jobqueue.cli.signals import end_while_starting, listen
-from jobqueue.clock import format_duration
+from jobqueue.clock import format_duration, from_ms
 from jobqueue.config import Settings, mask_url
 from jobqueue.middleware.base import Middleware
 from jobqueue.middleware.logging import log_attempts
@@ -175,10 +175,15 @@ async def ls(queue: str | None, output: Form) -> None:
         {
             "name": each.name,
             "queue": each.queue,
+            "host": each.host,
+            "pid": each.pid,
             "running": each.running,
+            "slots": each.slots,
             "state": "alive" if each.lease_ms > 0 else "dead",
+            "started_at": from_ms(each.started_ms) if each.started_ms else None,
             "lease_ms": each.lease_ms,
         }
         for each in workers
     ]
-    show_all(records, output, columns=("name", "queue", "state", "running", "lease_ms"), empty="no workers")
+    columns = ("name", "queue", "host", "pid", "state", "running", "slots", "lease_ms")
+    show_all(records, output, columns=columns, empty="no workers")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -275,6 +276,85 @@ def test_dead_letters_are_retried_and_purged_by_filter(shop: Shop) -> None:
     assert sum("requeued" in line for line in every[1:]) == 3
     assert "no dead letter of job" in unknown.stderr
     assert shop.run("check").returncode == 0
+
+
+def test_jobs_are_found_by_filter_on_one_list(shop: Shop) -> None:
+    dead = shop.enqueue("fragile")
+    done = shop.enqueue("-A", "shop", "greet", '{"name": "Ada"}')
+    shop.burst()
+    due = shop.enqueue("greet", '{"name": "Bob"}', "--delay=1h")
+    waits = shop.enqueue("greet", '{"name": "Cleo"}')
+
+    listed = shop.run("job", "ls").stdout.splitlines()
+    short = shop.run("job", "ls", "--limit=1")
+    filters = ["--state=completed", "--state=dead", "--search=bob", f"--search={dead}", "--queue=x"]
+    found = [[each["id"] for each in shop.json("job", "ls", words)] for words in filters]
+
+    assert listed[0].split() == ["ID", "QUEUE", "TYPE", "STATE", "ATTEMPT", "AT", "ERROR"]
+    assert [line.split()[0] for line in listed[1:3]] == [waits, due]
+    assert {line.split()[0] for line in listed[3:]} == {dead, done}
+    assert "ValueError: it is broken" in next(line for line in listed if dead in line)
+    assert len(short.stdout.splitlines()) == 2
+    assert "--limit shows more" in short.stderr
+    assert found == [[done], [dead], [due], [dead], []]
+
+
+def test_jobs_are_cancelled_and_retried_by_filter(shop: Shop) -> None:
+    due = shop.enqueue("greet", '{"name": "Ada"}', "--delay=1h")
+    for _ in range(3):
+        shop.enqueue("fragile", "--delay=1h")
+
+    would = shop.run("job", "cancel", "--type=fragile", "--dry-run").stdout
+    asked = shop.run("job", "cancel", "--type=fragile", code=1).stderr
+    cancelled = shop.run("job", "cancel", "--type=fragile", "--yes")
+    left = [each["id"] for each in shop.json("job", "ls", "--state=scheduled")]
+    retried = shop.run("job", "retry", "--state=scheduled", "--yes").stdout
+    one = shop.run("job", "retry", due).stdout
+    wrong = [
+        shop.run("job", *words, code=code).stderr
+        for words, code in (
+            (("cancel",), 2),
+            (("cancel", due, "--state=queued"), 2),
+            (("cancel", "--state=dead", "--yes"), 1),
+            (("retry", "--state=running", "--yes"), 1),
+            (("retry", "00000000-0000-7000-8000-000000000000"), 1),
+        )
+    ]
+
+    assert would == "would cancel 3 jobs\n"
+    assert "--yes" in asked
+    assert cancelled.stdout == "cancelled 3 jobs\n"
+    assert "cancelling: 3 of 3" in cancelled.stderr
+    assert left == [due]
+    assert (retried, one) == ("retried 1 job\n", "queued\n")
+    assert "which jobs?" in wrong[0]
+    assert "not both" in wrong[1]
+    assert "dead jobs have ended and cannot be cancelled" in wrong[2]
+    assert "state must be one of scheduled, retrying, dead" in wrong[3]
+    assert "neither live nor dead" in wrong[4]
+
+
+def test_dead_letters_are_grouped_by_error(shop: Shop) -> None:
+    for _ in range(2):
+        shop.enqueue("fragile")
+    shop.burst()
+
+    (group,) = shop.json("dlq", "groups")
+    table = shop.run("dlq", "groups").stdout.splitlines()
+
+    assert (group["count"], group["type"], group["error_class"]) == (2, "fragile", "ValueError")
+    assert table[0].split()[:3] == ["COUNT", "TYPE", "QUEUE"]
+    assert shop.json("dlq", "groups", "--type=greet") == []
+
+
+def test_a_worker_tells_where_it_runs(shop: Shop) -> None:
+    with shop.running("worker", "-A", "shop", "--queues=default", "--concurrency=7") as process:
+        shop.until("worker.started")
+        eventually(lambda: len(shop.json("worker", "ls")) == 1, "the worker is listed")
+        (worker,) = shop.json("worker", "ls")
+
+    assert (worker["pid"], worker["slots"], worker["state"]) == (process.pid, 7, "alive")
+    assert worker["host"] == socket.gethostname()
 
 
 def test_queues_are_paused_resumed_and_purged(shop: Shop) -> None:
