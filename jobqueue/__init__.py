@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from jobqueue.job import Job, JobState, Priority
     from jobqueue.middleware import CallNext, Metrics, Middleware, log_attempts
-    from jobqueue.record import DeadLetter, Execution
+    from jobqueue.record import DeadLetter, Execution, Many
     from jobqueue.registry import Registry, Task
     from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
     from jobqueue.retry import RetryPolicy
@@ -78,6 +78,7 @@ __all__ = [
     "LeaseLost",
     "LetterFilter",
     "LetterState",
+    "Many",
     "Metrics",
     "Middleware",
     "MissingExtra",
@@ -132,6 +133,7 @@ _HOMES = {
     "LeaseLost": "jobqueue.errors",
     "LetterFilter": "jobqueue.repository.base",
     "LetterState": "jobqueue.repository.base",
+    "Many": "jobqueue.record",
     "Metrics": "jobqueue.middleware",
     "Middleware": "jobqueue.middleware",
     "MissingExtra": "jobqueue.errors",
