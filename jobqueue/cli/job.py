@@ -42,7 +42,9 @@ def _filters(command: _Command) -> _Command:
 
     decorated: Any = choose
     for option in (
-        click.option("--search", metavar="TEXT", help="This text is in the payload or the error, or is the job's id."),
+        click.option(
+            "--search", metavar="WORDS", help="These words are in the payload or the error; or this is its id."
+        ),
         click.option("--queue", help="Of this queue."),
         click.option("--type", help="Of this task."),
         click.option("--state", type=click.Choice([each.value for each in JobState]), help="In this state."),

@@ -1,5 +1,6 @@
 """Which jobs are meant. Pure."""
 
+import re
 import uuid
 from collections.abc import Iterable
 from typing import Final
@@ -14,8 +15,9 @@ from jobqueue.status import JobStatus
 class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Which jobs; None means any.
 
-    *queues* means any of them. *q* is a text in the payload (its JSON), the error's class or its message,
-    in upper or lower case; or a whole job id.
+    With *queue* and *queues* (any of these), both must hold. *q* is a whole job id; or words that stand in the
+    payload, the error's class or its message: each of them, in any order, in upper or lower case; the last one may
+    be the beginning of a word. Letters and digits make a word. Of a live job, the error's message is not kept.
     """
 
     state: JobState | None = None
@@ -45,11 +47,18 @@ class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
         )
 
     def is_in(self, *texts: str | bytes | None) -> bool:
-        """Whether *q* is in one of the texts, or nothing is looked for."""
+        """Whether every word of *q* is in these texts, read together, or nothing is looked for.
+
+        As `Executions.search` reads the history: see `ExecutionFilter.q`.
+        """
         if not self.q:
             return True
-        wanted = self.q.casefold()
-        return any(wanted in _text(each).casefold() for each in texts if each)
+        wanted = _words(self.q[:_LONGEST_QUERY])
+        text = " ".join(_text(each) for each in texts if each)[:_READ].casefold()
+        if not wanted or not all(word in text for word in wanted):
+            return False
+        words = set(_words(text))
+        return words.issuperset(wanted[:-1]) and any(word.startswith(wanted[-1]) for word in words)
 
     def looks_inside(self, place: Place) -> bool:
         """Whether the place does not tell: each job in it must be looked at."""
@@ -57,6 +66,16 @@ class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
 
 
 ANY: Final = JobFilter()
+
+
+_LONGEST_QUERY: Final = 200
+_READ: Final = 8192
+_WORD: Final = re.compile(r"[^\W_]+")
+_ESCAPED_BLANK: Final = re.compile(r"\\[nrt]")
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(_ESCAPED_BLANK.sub(" ", text.casefold()))
 
 
 def _text(value: str | bytes) -> str:

@@ -111,16 +111,18 @@ async def test_jobs_are_found_by_type_and_queues(queue: JobQueue) -> None:
     assert await ids(queue, JobFilter(type="a", queues=("attic",))) == [dead]
 
 
-async def test_a_text_is_found_in_payload_and_error(queue: JobQueue) -> None:
-    dead = await ended(queue, job(to="bob@example.org"), DEAD)
-    (waits,) = await queued(queue, job(to="Ada@Example.org"))
+async def test_words_are_found_in_payload_and_error(queue: JobQueue) -> None:
+    dead = await ended(queue, job(to="bob@example.org", note="one\ntwo"), DEAD)
+    (waits,) = await queued(queue, job(to="Ada@Example.org", note="one\ntwo"))
 
     assert await ids(queue, JobFilter(q="example.ORG")) == [waits, dead]
-    assert await ids(queue, JobFilter(q="ada@")) == [waits]
-    assert await ids(queue, JobFilter(q="zürich")) == [dead]
+    assert await ids(queue, JobFilter(q="org ada@")) == [waits]
+    assert await ids(queue, JobFilter(q="zürich bob")) == [dead]
+    assert await ids(queue, JobFilter(q="two one")) == [waits, dead]
+    assert await ids(queue, JobFilter(q="to exam")) == [waits, dead]
     assert await ids(queue, JobFilter(q="valueerror")) == [dead]
-    assert await ids(queue, JobFilter(q="email.send")) == []
-    assert await ids(queue, JobFilter(q="%")) == []
+    for nowhere in ("exam to", "email.send", "ada bob", "xample", "%", "'", "& | ! :*", "\x00"):
+        assert await ids(queue, JobFilter(q=nowhere)) == []
 
 
 async def test_a_pasted_id_finds_its_job_wherever_it_is(queue: JobQueue) -> None:
