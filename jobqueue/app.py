@@ -13,7 +13,7 @@ from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob,
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key
 from jobqueue.record import Many
 from jobqueue.registry import Registry
-from jobqueue.repository.base import DeadLetters, Executions
+from jobqueue.repository.base import DeadLetters, Executions, LetterState
 from jobqueue.scheduler.scheduler import Scheduler
 from jobqueue.search import ANY, Bulk, Finder, JobFilter, Lookup
 from jobqueue.status import JobHandle, JobStatus
@@ -285,12 +285,24 @@ class JobQueue:
 
     async def _requeue(self, job_id: str, queues: Sequence[str]) -> JobState | None:
         try:
-            letter = await self.dead_letters.get(job_id)
-            if letter.letter.queue in queues and await self.dead_letters.requeue(job_id):
-                return JobState.QUEUED
+            stored = await self.dead_letters.get(job_id)
         except DeadLetterNotFound:
+            return await self._live_state(job_id, queues)  # somebody else may have been first
+        if stored.letter.queue not in queues:
             return None
-        # Somebody else may have been first.
+        if stored.state == LetterState.REQUEUED:
+            return await self._live_state(job_id, queues)
+        # Another one may be at it: then it is on its way.
+        requeued = await self._requeue_letter(job_id)
+        return JobState.QUEUED if requeued else await self._live_state(job_id, queues) or JobState.QUEUED
+
+    async def _requeue_letter(self, job_id: str) -> bool:
+        try:
+            return await self.dead_letters.requeue(job_id)
+        except DeadLetterNotFound:
+            return False
+
+    async def _live_state(self, job_id: str, queues: Sequence[str]) -> JobState | None:
         status = await self._lookup.live(job_id, queues)
         return None if status is None else status.state
 

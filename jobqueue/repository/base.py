@@ -132,6 +132,10 @@ class Executions(Protocol):
         """Every attempt of a job, oldest first."""
         ...
 
+    async def newest_of(self, job_ids: Sequence[str]) -> Sequence[Execution]:
+        """The newest row of each job that is known, without its payload, in any order."""
+        ...
+
     async def recent(
         self, *, queue: str | None, type: str | None, outcome: str | None, limit: int
     ) -> Sequence[Execution]:

@@ -10,7 +10,7 @@ from jobqueue.broker.base import Found
 from jobqueue.clock import from_ms
 from jobqueue.errors import InvalidJob
 from jobqueue.job import Job, JobState, Priority, decode_envelope
-from jobqueue.record import Execution
+from jobqueue.record import ENDS, Execution
 from jobqueue.repository.base import StoredLetter
 from jobqueue.status import JobStatus
 
@@ -66,10 +66,16 @@ def of_end(last: Execution) -> JobStatus:
 
 def of_history(executions: Sequence[Execution]) -> JobStatus:
     """A job by all that the history has of it, oldest first."""
-    status = of_end(executions[-1])
+    status = of_end(_last(executions))
     status.type = status.type or next((each.type for each in executions if each.type), "")
     status.executions = executions
     return status
+
+
+def _last(executions: Sequence[Execution]) -> Execution:
+    """The end of the newest life, or its newest attempt: an end without an attempt is numbered 0, and stands first."""
+    life = [each for each in executions if each.generation == executions[-1].generation]
+    return next((each for each in reversed(life) if each.outcome in ENDS), life[-1])
 
 
 def of_letter(stored: StoredLetter) -> JobStatus:

@@ -41,11 +41,12 @@ class EndedJobs:
             q=where.q,
         )
         rows, more = await executions.search(wanted, limit=limit, after=after)
-        gone = await self._only_gone([row for row in rows if row.job_id != where.job_id])
+        wanted_rows = [row for row in rows if row.job_id != where.job_id]
+        gone = await self._only_gone(await _only_newest(executions, wanted_rows))
         return Look(jobs=[account.of_end(row) for row in gone], more=more, looked_at=0)
 
     async def _only_gone(self, rows: Sequence[Execution]) -> Sequence[Execution]:
-        """Without those whose job lives again: it is shown where it is now."""
+        """Without those whose job lives again: it is found where it is now."""
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def is_live(row: Execution) -> bool:
@@ -65,6 +66,16 @@ class EndedJobs:
                 break
             size = chosen[limit - 1] + 1
         return Look(jobs=[account.of_letter(letters[n]) for n in chosen], more=more, looked_at=len(letters))
+
+
+async def _only_newest(executions: Executions, rows: Sequence[Execution]) -> Sequence[Execution]:
+    """Without those whose job has ended again, after it was requeued."""
+    newest = {_named(row) for row in await executions.newest_of([row.job_id for row in rows])} if rows else set()
+    return [row for row in rows if _named(row) in newest]
+
+
+def _named(row: Execution) -> tuple[str, int, int, int, str]:
+    return (row.job_id, row.generation, row.attempt, row.started_ms, row.outcome)
 
 
 def admits(where: JobFilter, stored: StoredLetter) -> bool:

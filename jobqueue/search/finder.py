@@ -72,7 +72,7 @@ class Finder:
         return list(page.jobs.values()), write(standing)
 
     def _check_history(self, where: JobFilter) -> None:
-        only_history = where.state in ENDED and where.state is not JobState.DEAD
+        only_history = where.state in ENDED and where.state != JobState.DEAD
         if only_history and self._parts.executions is None:
             raise JobQueueError(
                 f"{where.state} jobs are known only from Postgres, and none is configured; set DATABASE_URL, "

@@ -38,6 +38,13 @@ class PostgresExecutions:
             rows = await session.rows(SQL.of_job, self._namespace, key)
         return [execution_of(row) for row in rows]
 
+    async def newest_of(self, job_ids: Sequence[str]) -> Sequence[Execution]:
+        """The newest row of each job that is known, without its payload, in any order."""
+        keys = [key for key in map(uuid_of, job_ids) if key is not None]
+        async with self._database.transaction() as session:
+            rows = await session.rows(SQL.newest_of_jobs, self._namespace, keys)
+        return [execution_of(row) for row in rows]
+
     async def recent(
         self, *, queue: str | None = None, type: str | None = None, outcome: str | None = None, limit: int
     ) -> Sequence[Execution]:

@@ -35,6 +35,7 @@ class ExecutionQueries:
     """`sql/executions.sql`."""
 
     of_job: str
+    newest_of_jobs: str
     recent: str
     recent_of_queue: str
     plan_for_these: str

@@ -32,17 +32,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def queue(
-    kind: str, request: pytest.FixtureRequest, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[JobQueue]:
-    monkeypatch.setattr(consumer, "BLOCK_MS", 40)
-    async with _opened(kind, request, namespace) as made:
-        yield made
-        for name in await made.queues():
-            assert (await made.stats(name)).drift == 0
-
-
-def _opened(kind: str, request: pytest.FixtureRequest, namespace: str) -> JobQueue:
+def opened(kind: str, request: pytest.FixtureRequest, namespace: str) -> JobQueue:
+    """Not connected yet; servers are started here, outside of any event loop."""
     if kind == "memory":
         return memory_queue()
     url = request.getfixturevalue("redis_url")
@@ -51,3 +42,12 @@ def _opened(kind: str, request: pytest.FixtureRequest, namespace: str) -> JobQue
     server: PostgresServer = request.getfixturevalue("postgres_server")
     database_url = server.create_database(next(_names), template="migrated")
     return JobQueue.connect(url, namespace=namespace, database_url=database_url)
+
+
+@pytest.fixture
+async def queue(opened: JobQueue, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobQueue]:
+    monkeypatch.setattr(consumer, "BLOCK_MS", 40)
+    async with opened:
+        yield opened
+        for name in await opened.queues():
+            assert (await opened.stats(name)).drift == 0

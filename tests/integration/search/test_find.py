@@ -303,3 +303,15 @@ async def test_while_postgres_is_away_live_jobs_are_shown_and_the_next_page_says
     assert [each.id for each in page] == [waits]
     assert [each.id for each in rest] == [dead]
     assert end is None
+
+
+@pytest.mark.usefixtures("history")
+async def test_a_job_cancelled_between_two_attempts_is_told_as_cancelled(queue: JobQueue) -> None:
+    job_id = await ended(queue, job(), RETRYING)
+    await queue.cancel(job_id)
+
+    got = await queue.get(job_id)
+
+    assert got is not None
+    assert got.state is JobState.CANCELLED
+    assert [(each.id, each.state) for each in await every(queue)] == [(job_id, JobState.CANCELLED)]
