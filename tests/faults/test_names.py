@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jobqueue.app import JobQueue
-from jobqueue.runner import Worker
 from jobqueue.errors import ConfigError, InvalidJob
 from jobqueue.job import Job
 from jobqueue.registry import Registry
+from jobqueue.runner import Worker
 from tests.contract.scene import raised
 from tests.integration.worker.scene import Scene
 

@@ -11,12 +11,12 @@ import redis.asyncio
 import structlog
 
 from jobqueue.app import JobQueue
-from jobqueue.runner import Worker
 from jobqueue.broker import consumer, reader, redis_streams, scripts
 from jobqueue.broker.base import Delivery
 from jobqueue.errors import BrokerUnavailable, ConfigError
 from jobqueue.job import Job
 from jobqueue.registry import Registry
+from jobqueue.runner import Worker
 from tests.contract.scene import raised
 from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually

@@ -9,7 +9,6 @@ from typing import Any, cast
 import structlog
 
 from jobqueue.app import JobQueue
-from jobqueue.runner import Worker
 from jobqueue.bootstrap import wire
 from jobqueue.broker.base import Broker, Consumer, Settlement
 from jobqueue.broker.entry import OUTCOME_NAMES
@@ -19,6 +18,7 @@ from jobqueue.cli.loop import new_loop
 from jobqueue.config import Settings
 from jobqueue.errors import LeaseLost
 from jobqueue.outcome import Retrying, Snoozed
+from jobqueue.runner import Worker
 from testutil.chaos.history import Rejected, Settled, now
 from testutil.chaos.tasks import registry, scene
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from jobqueue.app import JobQueue
-from jobqueue.runner import Worker
 from jobqueue.broker.base import QueueStats, Settlement
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.config import RedisSettings, Settings, WorkerSettings
 from jobqueue.errors import BrokerError
 from jobqueue.registry import Registry
+from jobqueue.runner import Worker
 from testutil.eventually import eventually
 
 LEASE = timedelta(seconds=1)
