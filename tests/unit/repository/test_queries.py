@@ -9,7 +9,7 @@ from jobqueue.repository.postgres import queries
 from jobqueue.repository.postgres.queries import read_book
 
 PACKAGE = Path(queries.__file__).parent
-BOOKS: list[Any] = [queries.ARCHIVE, queries.EXECUTIONS, queries.DEAD_LETTERS]
+BOOKS: list[Any] = [queries.API_KEYS, queries.ARCHIVE, queries.AUDIT, queries.DEAD_LETTERS, queries.EXECUTIONS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,13 @@ def test_every_query_is_used() -> None:
 
 
 def test_every_file_is_a_book() -> None:
-    assert {path.name for path in (PACKAGE / "sql").iterdir()} == {"archive.sql", "executions.sql", "dead_letters.sql"}
+    assert {path.name for path in (PACKAGE / "sql").iterdir()} == {
+        "api_keys.sql",
+        "archive.sql",
+        "audit.sql",
+        "dead_letters.sql",
+        "executions.sql",
+    }
 
 
 def test_no_query_relies_on_a_search_path() -> None:

@@ -202,13 +202,13 @@ async def test_stopping_cuts_short_a_beat_that_hangs(bench: Bench) -> None:
 async def test_while_nothing_runs_it_beats_in_every_second_turn(bench: Bench) -> None:
     bench.awake = False
     bench.start()
-    await eventually(lambda: bench.heartbeat.beats == 4)
-    assert bench.turns_asleep >= 3
+    await eventually(lambda: bench.turns_asleep >= 3)
 
     bench.awake = True
-    await eventually(lambda: bench.heartbeat.beats == 5)
+    beats = bench.heartbeat.beats
+    await eventually(lambda: bench.heartbeat.beats > beats)
     turns = bench.turns_asleep
-    await eventually(lambda: bench.heartbeat.beats == 9)
+    await eventually(lambda: bench.heartbeat.beats > beats + 4)
     assert bench.turns_asleep == turns
 
 
