@@ -75,11 +75,11 @@ async def make_broker(
     if kind != "memory":
         server = request.getfixturevalue(SERVER_OF.get(kind, "valkey"))
 
-    def make(*, lease: timedelta = LEASE, max_crashes: int = 3, history: bool = True) -> Broker:
+    def make(*, lease: timedelta = LEASE, max_crashes: int = 3, history: bool = True, keep_payload: int = 0) -> Broker:
+        options = {"lease": lease, "max_crashes": max_crashes, "history": history, "keep_payload": keep_payload}
         if server is None:
-            made.append(MemoryBroker(lease=lease, max_crashes=max_crashes, history=history, block=BLOCK))
+            made.append(MemoryBroker(block=BLOCK, **options))
         else:
-            options = {"lease": lease, "max_crashes": max_crashes, "history": history}
             url = restricted(server.url) if kind == "guarded" else server.url
             made.append(RedisStreamsBroker(url, namespace=namespace, **options))
         return made[-1]

@@ -13,11 +13,13 @@ from jobqueue.clock import from_ms
 from jobqueue.config import PostgresSettings
 from jobqueue.errors import BrokerUnavailable, ConfigError, DeadLetterNotFound, InvalidJob
 from jobqueue.job import Job, check_key
-from jobqueue.record import DeadLetter
+from jobqueue.record import DeadLetter, Many
 from jobqueue.repository.base import LetterFilter, LetterState
+from jobqueue.repository.postgres import dead_letters as dead_letters_module
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.dead_letters import LettersAccount, PostgresDeadLetters
+from jobqueue.repository.postgres.queries import DEAD_LETTERS as SQL
 from tests.integration.postgres.conftest import Connect, dead_letters_of
 from tests.integration.postgres.journal import NOW_MS, dead_letter, job_id_of
 
@@ -393,3 +395,147 @@ async def test_namespaces_see_only_their_own(archive: PostgresArchive, database:
     assert not await other.delete(job_id_of(1))
     with pytest.raises(DeadLetterNotFound):
         await other.requeue(job_id_of(1))
+
+
+EDIT = b'{"to":"grace@example.org"}'
+
+
+def edited(number: int) -> bytes:
+    return dead_letter(number).body.replace(b'{"to":"ada@example.org","number":%d}' % number, EDIT)
+
+
+@pytest.mark.parametrize("queued_already", [False, True], ids=["before the enqueue", "after the enqueue"])
+async def test_f77_the_sweeper_carries_out_an_edit_that_broke_off_with_the_edited_payload(
+    archive: PostgresArchive,
+    letters: PostgresDeadLetters,
+    broker: FakeBroker,
+    sql: asyncpg.Connection,
+    queued_already: bool,
+) -> None:
+    """An edited requeue that broke off is carried on with the edited payload, once."""
+    await ship(archive, dead_letter(1))
+    if queued_already:
+        broker.fail_after = BrokerUnavailable("reply lost")
+    else:
+        broker.fail_before = BrokerUnavailable("Redis is away")
+    with pytest.raises(BrokerUnavailable):
+        await letters.requeue(job_id_of(1), payload=EDIT)
+    broker.fail_before = broker.fail_after = None
+
+    assert await letters.finish_requeues(older_than=NOW) == 1
+
+    assert [each.job.to_wire() for each in broker.queued] == [edited(1)]
+    row = await sql.fetchrow("SELECT body, payload, state FROM jobqueue.dead_letters")
+    assert (bytes(row["body"]), row["payload"], row["state"]) == (edited(1), EDIT.decode(), "requeued")
+
+
+async def test_an_edit_is_repeated_with_the_same_payload_and_with_no_other(
+    archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
+) -> None:
+    await ship(archive, dead_letter(1))
+    broker.fail_before = BrokerUnavailable("Redis is away")
+    with pytest.raises(BrokerUnavailable):
+        await letters.requeue(job_id_of(1), payload=EDIT)
+    broker.fail_before = None
+
+    assert not await letters.requeue(job_id_of(1), payload=b'{"to":"eve"}')
+    assert broker.queued == []
+    assert await letters.requeue(job_id_of(1), payload=EDIT)
+    assert not await letters.requeue(job_id_of(1), payload=EDIT)
+    assert [each.job.to_wire() for each in broker.queued] == [edited(1)]
+
+
+async def test_a_body_edited_since_it_was_read_is_not_queued_as_it_was(
+    archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker, sql: asyncpg.Connection
+) -> None:
+    await ship(archive, dead_letter(1))
+    row = await letters._newest(job_id_of(1))
+    await sql.execute("UPDATE jobqueue.dead_letters SET state = 'requeueing', body = $1", edited(1))
+
+    assert await letters._requeues.bring_back([row]) == [False]
+    assert broker.queued == []
+
+
+async def test_many_requeues_that_broke_off_are_made_good_by_the_sweeper(
+    archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
+) -> None:
+    await ship(archive, *(dead_letter(n) for n in range(1, 31)))
+    broker.fail_after = BrokerUnavailable("reply lost")
+    with pytest.raises(BrokerUnavailable):
+        await letters.requeue_where(LetterFilter(), limit=20)
+    broker.fail_after = None
+
+    assert await letters.finish_requeues(older_than=NOW) == 20
+    assert await letters.requeue_where(LetterFilter(), limit=20) == Many(matched=10, done=10)
+    assert len(broker.queued) == 30
+
+
+async def test_many_requeues_take_one_round_trip_a_hundred(
+    archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
+) -> None:
+    await ship(archive, *(dead_letter(n) for n in range(1, 251)))
+
+    many = await letters.requeue_where(LetterFilter(), limit=250)
+
+    assert (many.done, broker.calls) == (250, 3)
+
+
+async def test_failures_do_not_stand_in_the_way_of_others(
+    archive: PostgresArchive, letters: PostgresDeadLetters, broker: FakeBroker
+) -> None:
+    await ship(archive, *(dead_letter(n, body=b"\xff" if n > 100 else dead_letter(n).body) for n in range(1, 251)))
+
+    many = await letters.requeue_where(LetterFilter(), limit=40)
+
+    assert (many.matched, many.done, len(many.failed), many.remaining) == (250, 40, 150, 60)
+    assert "body is not a job" in many.failed[job_id_of(250)]
+
+
+async def test_what_is_counted_is_bounded(
+    archive: PostgresArchive, letters: PostgresDeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ship(archive, *(dead_letter(n) for n in range(1, 11)))
+    monkeypatch.setattr(dead_letters_module, "_MOST_COUNTED", 5)
+
+    many = await letters.delete_where(LetterFilter(), limit=3)
+
+    assert many == Many(matched=5, more_than=True, done=3, remaining=2)
+
+
+async def test_many_deletions_are_accounted_for_by_queue_and_epoch(
+    archive: PostgresArchive, letters: PostgresDeadLetters
+) -> None:
+    await ship(archive, *(dead_letter(n) for n in range(1, 6)))
+    await ship(archive, dead_letter(6), epoch="e2")
+    await ship(archive, dead_letter(7, "report"), queue="report")
+
+    manys = await asyncio.gather(*(letters.delete_where(LetterFilter(), limit=9) for _ in range(5)))
+
+    assert sum(many.done for many in manys) == 7
+    assert await letters.accounted("mail") == LettersAccount(waiting=0, purged=6)
+    assert await letters.accounted("mail", epoch="e2") == LettersAccount(waiting=0, purged=1)
+    assert await letters.accounted("report") == LettersAccount(waiting=0, purged=1)
+
+
+async def test_letters_of_a_queue_and_of_a_task_are_found_by_their_index(
+    archive: PostgresArchive, letters: PostgresDeadLetters, sql: asyncpg.Connection
+) -> None:
+    rare = {1: {"queue": "report"}, 2: {"body": Job("rare", {}, id=job_id_of(2)).to_wire()}}
+    await ship(archive, *(dead_letter(n, **rare.get(n, {})) for n in range(1, 3001)))
+    await sql.execute("ANALYZE jobqueue.dead_letters")
+    nothing = [None] * 5
+
+    for arguments, index in (
+        (("report", None, *nothing, None), "dead_letters_of_queue"),
+        ((None, "rare", *nothing, None), "dead_letters_of_type"),
+        ((None, None, *nothing, None), "dead_letters_recent"),
+    ):
+        plan = await explained(sql, SQL.page, "jq", *arguments, None, None, 50)
+        assert index in plan, plan
+        assert "Seq Scan" not in plan, plan
+
+
+async def explained(sql: asyncpg.Connection, query: str, *args: object) -> str:
+    async with sql.transaction():
+        await sql.execute(SQL.plan_for_these)
+        return "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN {query}", *args))
