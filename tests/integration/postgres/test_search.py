@@ -1,9 +1,10 @@
 """History is searched: newest first, by pages, by words."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from jobqueue.errors import ConfigError
@@ -11,8 +12,9 @@ from jobqueue.record import Execution
 from jobqueue.repository.base import ExecutionFilter
 from jobqueue.repository.postgres import executions as executions_module
 from jobqueue.repository.postgres.archive import PostgresArchive
-from jobqueue.repository.postgres.database import Database
+from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.executions import PostgresExecutions
+from jobqueue.repository.postgres.queries import EXECUTIONS as SQL
 from tests.integration.postgres.journal import NOW_MS, execution
 
 
@@ -170,3 +172,83 @@ async def test_any_payload_can_be_indexed(archive: PostgresArchive, executions: 
     page, _ = await executions.search(ExecutionFilter(), limit=50)
 
     assert {each.payload for each in page} == set(odd)
+
+
+NONE = (None,) * 9
+
+
+async def explained(sql: asyncpg.Connection, query: str, *args: object) -> str:
+    async with sql.transaction():
+        await sql.execute(SQL.plan_for_these)
+        return "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN {query}", *args))
+
+
+async def test_every_search_is_answered_from_an_index(archive: PostgresArchive, sql: asyncpg.Connection) -> None:
+    rare = {7: {"type": "rare"}, 8: {"queue": "report"}, 9: {"payload": b'{"to":"unique"}'}}
+    day = [
+        execution(n, **{"started_ms": NOW_MS - n, "payload": b'{"to":"ada","n":%d}' % n, **rare.get(n, {})})
+        for n in range(5000)
+    ]
+    await ship(archive, *day)
+    await sql.execute("ANALYZE jobqueue.executions")
+
+    newest = await explained(sql, SQL.search, "jq", *NONE, 50)
+    of_type = await explained(sql, SQL.search, "jq", "rare", *NONE[1:], 50)
+    of_queue = await explained(sql, SQL.search_in_queues, "jq", *NONE, 50, ["report", "mail"])
+    words = await explained(sql, SQL.search_words, "jq", *NONE, 50, None, "unique")
+    since = await explained(sql, SQL.series, "jq", None, datetime.now(UTC), datetime.now(UTC), timedelta(hours=1))
+    errors = await explained(sql, SQL.errors, "jq", None, datetime.now(UTC), 20)
+
+    assert "_namespace_finished_at_idx" in newest
+    assert "_namespace_type_finished_at_idx" in of_type
+    assert "_namespace_queue_finished_at_idx" in of_queue
+    assert "_words_idx" in words
+    assert "Bitmap Index Scan" in words
+    for plan in (newest, of_type, of_queue, words, since, errors):
+        assert "Seq Scan on executions_succeeded" not in plan, plan
+
+
+async def test_the_newest_of_a_failure_are_looked_for_among_failures(
+    archive: PostgresArchive, sql: asyncpg.Connection
+) -> None:
+    await ship(archive, *(execution(n, outcome="dead" if n == 7 else "completed") for n in range(100)))
+
+    plan = await explained(sql, SQL.search, "jq", None, ["dead"], True, *NONE[3:], 50)
+
+    assert "executions_failed" in plan
+    assert "executions_succeeded" not in plan
+
+
+async def test_frequent_words_are_found_without_their_index(
+    archive: PostgresArchive, executions: PostgresExecutions, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ship(archive, *(execution(n, started_ms=NOW_MS - n, payload=b'{"to":"ada"}') for n in range(100)))
+    monkeypatch.setattr(executions_module, "_NEWEST", 30)
+    asked: list[str] = []
+    rows = Session.rows
+
+    async def noted(self: Session, query: str, *args: object) -> list[asyncpg.Record]:
+        asked.append(query)
+        return await rows(self, query, *args)
+
+    monkeypatch.setattr(Session, "rows", noted)
+
+    first, after = await executions.search(ExecutionFilter(q="ada"), limit=20)
+    second, _ = await executions.search(ExecutionFilter(q="ada"), limit=25, after=after)
+    last, end = await executions.search(ExecutionFilter(q="ada"), limit=100)
+
+    assert asked == [SQL.search_newest] * 3 + [SQL.search_words]
+    assert numbers(first) + numbers(second) == list(range(45))
+    assert (numbers(last), end) == (list(range(100)), None)
+
+
+async def test_what_was_shipped_without_payload_costs_the_index_of_words_nothing(
+    archive: PostgresArchive, sql: asyncpg.Connection
+) -> None:
+    size = "SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname LIKE '%succeeded%words_idx'"
+    await ship(archive, execution(1))
+    before = await sql.fetchval(size)
+
+    await ship(archive, *(execution(n) for n in range(2000)))
+
+    assert await sql.fetchval(size) == before
