@@ -326,7 +326,8 @@ class Journal(Protocol):
         ...
 
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
-        """Up to *count* entries after the cursor *after* (`0-0` is the beginning), or None."""
+        """Up to *count* entries after the cursor *after* (`0-0` is the beginning), or None. Fewer where they are
+        large, and *full* is said of that many."""
         ...
 
     async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:

@@ -12,6 +12,9 @@ from jobqueue.broker.keys import QueueKeys
 from jobqueue.record import MAY_RETURN, JournalKind
 
 _TRIM_PAGE = 200
+_FIRST_PAGE = 20
+_PAGE_BYTES = 8 * 1024 * 1024
+"""About what a page of the journal may hold: an entry is a batch of up to 1 MiB where payloads are kept."""
 
 
 class RedisJournal:
@@ -21,6 +24,8 @@ class RedisJournal:
         self._line = line
         self._mark = MAY_RETURN if queues_move else ""
         self._keys = keys
+        self._fitting: dict[str, int] = {}
+        """Stream -> how many entries like those of its last page make a page."""
 
     async def waiting(self, queue: str) -> bool:
         keys = self._keys(queue)
@@ -38,6 +43,8 @@ class RedisJournal:
 
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
         stream = self._stream(queue, kind)
+        if kind == "journal":
+            count = min(count, self._fitting.get(stream, _FIRST_PAGE))
         # On one connection, one after the other: whose entries they are is known, whatever fails over.
         entries, info = await self._line.exchange(
             [["XRANGE", stream, f"({after}", "+", "COUNT", count], ["INFO", "replication"]]
@@ -52,14 +59,18 @@ class RedisJournal:
                 page.executions += entry.read_journal_entry(queue, fields)
             else:
                 page.dead_letters.append(entry.read_dead_letter(queue, entry_id, fields))
+        if kind == "journal":
+            size = sum(len(fields[5]) for _, fields in entries)
+            self._fitting[stream] = max(1, _PAGE_BYTES * len(entries) // max(size, 1))
         return page
 
     async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:
+        stream = self._stream(queue, kind)
         command = scripts.TRIM.command(
             self._keys(queue),
-            shipped=self._stream(queue, kind),
+            shipped=stream,
             upto=upto,
-            limit=_TRIM_PAGE,
+            limit=min(_TRIM_PAGE, self._fitting.get(stream, _FIRST_PAGE)) if kind == "journal" else _TRIM_PAGE,
             journal=int(kind == "journal"),
             primary=primary.removeprefix(MAY_RETURN),
         )

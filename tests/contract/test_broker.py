@@ -1040,6 +1040,58 @@ async def test_dead_letters_are_read_from_the_journal(broker: Broker) -> None:
     assert await broker.journal.read(Q, "dead", after=page.last, count=9) is None
 
 
+PAYLOAD = b'{"n":0}'
+
+
+@pytest.mark.parametrize("keep_payload", [0, len(PAYLOAD) - 1, len(PAYLOAD)])
+@pytest.mark.parametrize("outcome", [*ENDS.values(), *RETURNS.values()], ids=[*ENDS, *RETURNS])
+async def test_the_payload_stays_in_the_history_of_a_job_that_ended(
+    make_broker: MakeBroker, outcome: Outcome, keep_payload: int
+) -> None:
+    broker = make_broker(keep_payload=keep_payload)
+    await run(broker, outcome, job())
+
+    [execution] = (await broker.journal.read(Q, "journal", after="0-0", count=9)).executions  # type: ignore[union-attr]
+
+    ended = (await broker.stats(Q)).live == 0
+    assert execution.payload == (PAYLOAD if ended and keep_payload == len(PAYLOAD) else None)
+
+
+async def test_a_job_cancelled_while_it_waits_or_runs_keeps_its_payload(make_broker: MakeBroker) -> None:
+    broker = make_broker(keep_payload=100)
+    waiting, delayed, running = job(1), job(2), job(3, queue="other")
+    await enqueue(broker, waiting)
+    await enqueue(broker, delayed, delay=timedelta(hours=1))
+    await enqueue(broker, running)
+    worker = await broker.join(["other"])
+    taken = await take_one(worker)
+
+    for each in (waiting, delayed, running):
+        await broker.cancel(each.queue, each.id)
+    await settle(worker, RETRY_NOW, taken)
+
+    for queue, payloads in ((Q, [b'{"n":1}', b'{"n":2}']), ("other", [b'{"n":3}'])):
+        page = await broker.journal.read(queue, "journal", after="0-0", count=9)
+        assert page is not None
+        assert [(each.outcome, each.payload) for each in page.executions] == [("cancelled", p) for p in payloads]
+
+
+async def test_a_job_that_crashed_too_often_keeps_its_payload(make_broker: MakeBroker) -> None:
+    broker = make_broker(keep_payload=100, lease=SHORT, max_crashes=0)
+    await enqueue(broker, job())
+    worker = await broker.join([Q])
+    await take_one(worker)
+
+    async def reaped() -> bool:
+        return await broker.reap(Q) > 0
+
+    await eventually(reaped)
+
+    page = await broker.journal.read(Q, "journal", after="0-0", count=9)
+    assert page is not None
+    assert [(each.outcome, each.payload) for each in page.executions] == [("dead", PAYLOAD)]
+
+
 async def test_nothing_is_journalled_when_nobody_wants_history(make_broker: MakeBroker) -> None:
     broker = make_broker(history=False)
     await run(broker, DEAD, job())

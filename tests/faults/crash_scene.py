@@ -75,11 +75,11 @@ class CrashScene:
     def scheduler(self, *, crash_at: str = "", **environment: str) -> Process:
         return self.run("scheduler", crash_at=crash_at, **environment)
 
-    def run(self, *program: str, crash_at: str = "", **environment: str) -> Process:
-        """Start `jobqueue ...`; its stderr is the file `<number of the process>.err`."""
+    def run(self, *program: str, module: str = "jobqueue", crash_at: str = "", **environment: str) -> Process:
+        """Start `jobqueue ...`, or another module; its stderr is the file `<number of the process>.err`."""
         with (self.folder / f"{len(self._processes)}.err").open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "jobqueue", *program],
+                [sys.executable, "-m", module, *program],
                 cwd=ROOT,
                 env={**self._environment, **environment, crash.VARIABLE: crash_at},
                 stdout=subprocess.DEVNULL,

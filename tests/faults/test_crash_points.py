@@ -366,6 +366,29 @@ async def test_f77_a_requeue_that_dies_halfway_queues_the_job_once(
     assert [each.attempt for each in crashes.starts(job)] == [1, 1]
 
 
+@pytest.mark.parametrize("point", POINTS_OF["a requeue"])
+async def test_f77_an_edited_requeue_that_dies_halfway_queues_the_edited_job_once(
+    crashes: CrashScene, database_url: str, point: str
+) -> None:
+    """An edit that dies halfway is finished by the scheduler with the edited payload: one run, with that."""
+    broken, mended = crashes.folder / "broken", crashes.folder / "mended"
+    mended.touch()
+    (job,) = await crashes.enqueue("ended", mendable.job(str(broken)))
+    await crashes.ended(crashes.worker_until_empty("ended"))
+    payload = mendable.job(str(mended)).payload_json.decode()
+    await crashes.died(crashes.run(job.id, payload, module="tests.faults.edit_app", crash_at=point), point)
+    (letter,) = await letters(crashes)
+    await make_old(database_url)
+    crashes.scheduler()
+    crashes.worker("ended")
+    stats = (await crashes.all_over("ended"))["ended"]
+    (after,) = await letters(crashes)
+
+    assert (letter.state, after.state) == (LetterState.REQUEUEING, LetterState.REQUEUED)
+    assert (stats.enqueued, stats.requeued, stats.died, stats.completed) == (2, 1, 1, 1)
+    assert [each.attempt for each in crashes.starts(job)] == [1, 1]
+
+
 async def make_old(database_url: str) -> None:
     """As if the requeue had been left a minute ago."""
     connection = await asyncpg.connect(database_url)
