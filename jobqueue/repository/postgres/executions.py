@@ -16,6 +16,7 @@ from jobqueue.repository.postgres.queries import EXECUTIONS as SQL
 from jobqueue.repository.postgres.row import NOT_FAILED, error_group_of, execution_of, uuid_of
 
 MOST_BUCKETS: Final = 1_000
+_ORDER: Final = ("finished_at", "job_id", "generation", "attempt")
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEWEST: Final = 10_000
 """What is looked through for words before their index is asked: about 100 ms. A word that is rarer than a page in as
@@ -79,20 +80,17 @@ class PostgresExecutions:
             _aware("since", where.since),
             _aware("until", where.until),
             *place,
-            limit + 1,
         )
         async with self._database.transaction() as session:
             await session.row(SQL.plan_for_these)
-            if where.q is not None:
-                rows = await _words(session, wanted, queues, storable(where.q), limit)
-            elif queues is None:
-                rows = await session.rows(SQL.search, *wanted)
+            if where.q is None:
+                rows = await _newest(session, wanted, queues, limit + 1)
             else:
-                rows = await session.rows(SQL.search_in_queues, *wanted, queues)
+                rows = await _words(session, (*wanted, queues, limit + 1, storable(where.q)))
         more = None
         if len(rows) > limit:
-            last = rows[limit - 1]
-            more = write_place(last["finished_at"], str(last["job_id"]), last["generation"], last["attempt"])
+            finished_at, job_id, generation, attempt = (rows[limit - 1][name] for name in _ORDER)
+            more = write_place(finished_at, str(job_id), generation, attempt)
         return [execution_of(row) for row in rows[:limit]], more
 
     async def series(
@@ -140,14 +138,21 @@ class PostgresExecutions:
         return {row["outcome"]: row["executions"] for row in rows}
 
 
-async def _words(
-    session: Session, wanted: tuple[object, ...], queues: list[str] | None, words: str, limit: int
-) -> list[asyncpg.Record]:
+async def _newest(
+    session: Session, wanted: tuple[object, ...], queues: Sequence[str] | None, limit: int
+) -> Sequence[asyncpg.Record]:
+    """One look for each queue: for several at once Postgres would walk through the rows of all others."""
+    if queues is None:
+        return await session.rows(SQL.search, *wanted, None, limit)
+    found = [row for queue in queues for row in await session.rows(SQL.search, *wanted, queue, limit)]
+    return sorted(found, key=lambda row: [row[name] for name in _ORDER], reverse=True)[:limit]
+
+
+async def _words(session: Session, wanted: tuple[object, ...]) -> Sequence[asyncpg.Record]:
     """Frequent words are found among the newest rows, rare ones by their index."""
-    rows = await session.rows(SQL.search_newest, *wanted, queues, words, _NEWEST)
-    if len(rows) > limit:
-        return rows
-    return await session.rows(SQL.search_words, *wanted, queues, words)
+    *_, limit, _ = wanted
+    rows = await session.rows(SQL.search_newest, *wanted, _NEWEST)
+    return rows if len(rows) == limit else await session.rows(SQL.search_words, *wanted)
 
 
 def _place(cursor: str | None) -> tuple[object, ...]:

@@ -40,7 +40,6 @@ class ExecutionQueries:
     recent_of_queue: str
     plan_for_these: str
     search: str
-    search_in_queues: str
     search_newest: str
     search_words: str
     series: str

@@ -14,7 +14,7 @@ from jobqueue.access.scope import Kind
 from jobqueue.config import PostgresSettings
 from jobqueue.embedded import PostgresServer
 from jobqueue.errors import RepositoryError
-from jobqueue.repository.base import LetterFilter
+from jobqueue.repository.base import ExecutionFilter, LetterFilter
 from jobqueue.repository.postgres import PostgresApiKeys, PostgresAuditLog
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.executions import PostgresExecutions
@@ -78,6 +78,15 @@ async def test_the_run_role_does_all_the_work(
     assert len(await executions.of_job(job_id_of(5))) == 1
     assert len(await executions.recent(limit=9)) == 9
     assert await executions.count_by_outcome() == {"completed": 31}
+    assert len((await executions.search(ExecutionFilter(q="nothing"), limit=9))[0]) == 0
+    assert len((await executions.search(ExecutionFilter(queues=("mail",)), limit=9))[0]) == 9
+    day = timedelta(days=1)
+    assert len(await executions.series(since=datetime.now(UTC) - day, bucket=2 * day)) == 1
+    assert await executions.errors(since=datetime.now(UTC) - day, limit=9) == []
+    assert await letters.requeue(job_id_of(5), payload=b"{}")
+    assert (await letters.requeue_where(LetterFilter(), limit=2)).done == 2
+    assert (await letters.delete_where(LetterFilter(), limit=2)).done == 2
+    assert [each.count for each in await letters.groups(LetterFilter(), limit=9)] == [23]
     assert len(await migration_status(run_url)) > 0
 
 

@@ -192,10 +192,10 @@ async def test_every_search_is_answered_from_an_index(archive: PostgresArchive, 
     await ship(archive, *day)
     await sql.execute("ANALYZE jobqueue.executions")
 
-    newest = await explained(sql, SQL.search, "jq", *NONE, 50)
-    of_type = await explained(sql, SQL.search, "jq", "rare", *NONE[1:], 50)
-    of_queue = await explained(sql, SQL.search_in_queues, "jq", *NONE, 50, ["report", "mail"])
-    words = await explained(sql, SQL.search_words, "jq", *NONE, 50, None, "unique")
+    newest = await explained(sql, SQL.search, "jq", *NONE, None, 50)
+    of_type = await explained(sql, SQL.search, "jq", "rare", *NONE[1:], None, 50)
+    of_queue = await explained(sql, SQL.search, "jq", *NONE, "report", 50)
+    words = await explained(sql, SQL.search_words, "jq", *NONE, None, 50, "unique")
     since = await explained(sql, SQL.series, "jq", None, datetime.now(UTC), datetime.now(UTC), timedelta(hours=1))
     errors = await explained(sql, SQL.errors, "jq", None, datetime.now(UTC), 20)
 
@@ -213,7 +213,7 @@ async def test_the_newest_of_a_failure_are_looked_for_among_failures(
 ) -> None:
     await ship(archive, *(execution(n, outcome="dead" if n == 7 else "completed") for n in range(100)))
 
-    plan = await explained(sql, SQL.search, "jq", None, ["dead"], True, *NONE[3:], 50)
+    plan = await explained(sql, SQL.search, "jq", None, ["dead"], True, *NONE[3:], None, 50)
 
     assert "executions_failed" in plan
     assert "executions_succeeded" not in plan

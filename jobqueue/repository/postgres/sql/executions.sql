@@ -53,7 +53,7 @@ SET LOCAL plan_cache_mode = force_custom_plan;
 
 -- name: search
 -- $1 namespace, $2 type, $3 outcomes, $4 failed, $5 since, $6 until, $7 to $10 end, job id, generation and attempt of
--- the last row of the page before; each NULL for any. $11 limit.
+-- the last row of the page before, $11 queue; each NULL for any. $12 limit.
 SELECT job_id, queue, type, priority, generation, attempt, outcome, worker, finished_at,
        queued_at, started_at, duration_ms, error_class, error_message, traceback, payload
 FROM jobqueue.executions
@@ -65,35 +65,13 @@ WHERE namespace = $1
   AND ($6::timestamptz IS NULL OR finished_at < $6)
   AND ($7::timestamptz IS NULL OR finished_at <= $7)
   AND ($7::timestamptz IS NULL OR (finished_at, job_id, generation, attempt) < ($7, $8::uuid, $9::integer, $10::integer))
+  AND ($11::text IS NULL OR queue = $11)
 ORDER BY finished_at DESC, job_id DESC, generation DESC, attempt DESC
-LIMIT $11;
-
--- name: search_in_queues
--- $1 to $11 as in search, $12 queues.
-SELECT found.*
-FROM unnest($12::text[]) AS wanted(queue)
-CROSS JOIN LATERAL (
-    SELECT job_id, queue, type, priority, generation, attempt, outcome, worker, finished_at,
-           queued_at, started_at, duration_ms, error_class, error_message, traceback, payload
-    FROM jobqueue.executions
-    WHERE namespace = $1 AND queue = wanted.queue
-      AND ($2::text IS NULL OR type = $2)
-      AND ($3::text[] IS NULL OR outcome = ANY($3))
-      AND ($4::boolean IS NULL OR failed = $4)
-      AND ($5::timestamptz IS NULL OR finished_at >= $5)
-      AND ($6::timestamptz IS NULL OR finished_at < $6)
-      AND ($7::timestamptz IS NULL OR finished_at <= $7)
-      AND ($7::timestamptz IS NULL
-           OR (finished_at, job_id, generation, attempt) < ($7, $8::uuid, $9::integer, $10::integer))
-    ORDER BY finished_at DESC, job_id DESC, generation DESC, attempt DESC
-    LIMIT $11
-) AS found
-ORDER BY finished_at DESC, job_id DESC, generation DESC, attempt DESC
-LIMIT $11;
+LIMIT $12;
 
 -- name: search_newest
 -- Words among the newest rows only: a bounded walk that finds what is frequent.
--- $1 to $12 as in search_in_queues, but $12 may be NULL; $13 words, $14 how many rows to look at.
+-- $1 to $10 as in search, $11 queues or NULL, $12 limit, $13 words, $14 how many rows to look at.
 SELECT *
 FROM (
     SELECT job_id, queue, type, priority, generation, attempt, outcome, worker, finished_at, failed,
@@ -111,10 +89,10 @@ WHERE (payload IS NOT NULL OR error_message IS NOT NULL)
   AND ($3::text[] IS NULL OR outcome = ANY($3))
   AND ($4::boolean IS NULL OR failed = $4)
   AND ($7::timestamptz IS NULL OR (finished_at, job_id, generation, attempt) < ($7, $8::uuid, $9::integer, $10::integer))
-  AND ($12::text[] IS NULL OR queue = ANY($12))
+  AND ($11::text[] IS NULL OR queue = ANY($11))
   AND jobqueue.words(payload, error_class, error_message) @@ jobqueue.words_query($13)
 ORDER BY finished_at DESC, job_id DESC, generation DESC, attempt DESC
-LIMIT $11;
+LIMIT $12;
 
 -- name: search_words
 -- Words in all rows, by their index: for what is rare. Materialized, or the walk of `search` would seem cheaper.
@@ -134,11 +112,11 @@ WITH found AS MATERIALIZED (
       AND ($7::timestamptz IS NULL OR finished_at <= $7)
       AND ($7::timestamptz IS NULL
            OR (finished_at, job_id, generation, attempt) < ($7, $8::uuid, $9::integer, $10::integer))
-      AND ($12::text[] IS NULL OR queue = ANY($12))
+      AND ($11::text[] IS NULL OR queue = ANY($11))
 )
 SELECT * FROM found
 ORDER BY finished_at DESC, job_id DESC, generation DESC, attempt DESC
-LIMIT $11;
+LIMIT $12;
 
 -- name: series
 -- $1 namespace, $2 queues or NULL, $3 since, $4 until, $5 bucket, interval.
