@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobqueue.access.base import Access
+from jobqueue.access.moved import MovedApiKeys
 from jobqueue.broker.access import RedisAnswers, RedisApiKeys, RedisAuditLog, RedisLimiter, RedisSessions
 from jobqueue.broker.base import Broker
 from jobqueue.broker.dead_letters import RedisDeadLetters
@@ -68,13 +69,14 @@ def wire(settings: Settings) -> Parts:
         keep_payload=settings.postgres.keep_payload,
     )
     unshipped = RedisDeadLetters(broker)
+    access = _access(broker, redis.namespace)
     if settings.postgres.url is None:
         return Parts(
             settings=settings,
             broker=broker,
             redis=broker,
             dead_letters=unshipped,
-            access=_access(broker, redis.namespace),
+            access=access,
             clock=clock,
         )
 
@@ -95,8 +97,8 @@ def wire(settings: Settings) -> Parts:
             keep_failures=settings.postgres.keep_failures,
         ),
         access=replace(
-            _access(broker, redis.namespace),
-            keys=postgres.PostgresApiKeys(database, namespace=redis.namespace),
+            access,
+            keys=MovedApiKeys(postgres.PostgresApiKeys(database, namespace=redis.namespace), former=access.keys),
             audit=postgres.PostgresAuditLog(database, namespace=redis.namespace),
         ),
         database=database,

@@ -8,7 +8,8 @@ Refused keys are counted by address and by key id, in buckets that all API proce
 wrong key is answered `TooMany` instead of `Denied`, and neither counted nor logged again. **A right key passes all
 the same**: nobody is locked out because somebody else, behind the same address or with the same id, guesses. A
 guesser gains nothing by that, since a secret has 256 bits; what the limit bounds is work and log. For the same
-reason, records that a locked address asks for are looked up one at a time.
+reason, records that are not fresh are looked up one at a time for a locked address, with 16 in line: a neighbour of
+a flood may hear `TooMany` for its first request in 5 s.
 """
 
 import asyncio

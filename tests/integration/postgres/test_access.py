@@ -10,6 +10,8 @@ import pytest
 from jobqueue.access.base import AuditEntry
 from jobqueue.access.key import mint
 from jobqueue.access.scope import Kind, Scope
+from jobqueue.bootstrap import wire
+from jobqueue.config import Settings
 from jobqueue.errors import ConfigError, RepositoryUnavailable
 from jobqueue.repository.postgres import Database, PostgresApiKeys, PostgresAuditLog
 from jobqueue.repository.postgres.queries import AUDIT
@@ -155,3 +157,23 @@ async def test_postgres_away_is_said_as_such(connect: Connect) -> None:
 async def test_a_cursor_of_another_store_is_refused(database: Database) -> None:
     with pytest.raises(ConfigError, match="cursor"):
         await PostgresAuditLog(database).list(actor=None, action=None, target=None, limit=1, after="1763812800000-0")
+
+
+async def test_keys_that_were_made_before_postgres_came_are_void_and_not_forgotten(
+    url: str, redis_url: str, namespace: str
+) -> None:
+    """Otherwise an API on loopback that had keys would be open to everybody once DATABASE_URL is set."""
+    given = {"REDIS_URL": redis_url, "JOBQUEUE_NAMESPACE": namespace}
+    before, after = (wire(Settings.load({}, overrides=each)) for each in (given, {**given, "DATABASE_URL": url}))
+    assert before.access is not None
+    assert after.access is not None
+    _, key = mint("billing", kind=Kind.CLIENT, created_by="t", now=NOW)
+    at_first = await after.access.keys.any()
+    await before.access.keys.add(key)
+
+    assert not at_first
+    assert await after.access.keys.any()
+    assert await after.access.keys.get(key.id) is None
+    assert await after.access.keys.list() == []
+    await before.close()
+    await after.close()
