@@ -89,18 +89,17 @@ class Gate:
             TooMany: the same, and too often.
             BrokerUnavailable, RepositoryUnavailable: the key cannot be looked up.
         """
-        source = _source(address)
         presented = read(secret)
         if presented is None:
-            await self._refuse("is not formed as a key", source, None)
-        key = await self._find(presented.id, source)
+            await self._refuse("is not formed as a key", address, None)
+        key = await self._find(presented.id, address)
         # Also without a key: how long it takes is not to tell whether there is one.
         right = hmac.compare_digest(presented.digest, _NOBODY if key is None else key.digest)
         if key is None:
-            await self._refuse("is not known", source, presented.id)
+            await self._refuse("is not known", address, presented.id)
         why = void(key, self._now()) if right else "has another secret"
         if why is not None:
-            await self._refuse(why, source, presented.id)
+            await self._refuse(why, address, presented.id)
         self._note_use(key)
         return key
 
@@ -158,11 +157,12 @@ class Gate:
 
     # Looking up
 
-    async def _find(self, key_id: str, source: str) -> ApiKey | None:
-        if self._fresh(key_id) is not None or not self._locked(_by_address(source)):
+    async def _find(self, key_id: str, address: str) -> ApiKey | None:
+        after = timedelta(0) if self._fresh(key_id) else self._locked(_bucket_of(_source(address)))
+        if not after:
             return await self._look_up(key_id)
         if self._in_line >= _MOST_IN_LINE:
-            raise TooMany(self._locked(_by_address(source)))
+            raise TooMany(after)
         self._in_line += 1
         try:
             async with self._one_at_a_time:
@@ -209,8 +209,9 @@ class Gate:
 
     # Refusing
 
-    async def _refuse(self, why: str, source: str, key_id: str | None) -> NoReturn:
-        buckets = [_by_address(source)] + ([f"refused:key:{key_id}"] if key_id else [])
+    async def _refuse(self, why: str, address: str, key_id: str | None) -> NoReturn:
+        source = _source(address)
+        buckets = [_bucket_of(source)] + ([f"refused:key:{key_id}"] if key_id else [])
         for bucket in buckets:
             after = self._locked(bucket) or await self._count(bucket)
             if after:
@@ -262,7 +263,7 @@ class Gate:
             task.exception()  # its callers have heard it, if there are any left
 
 
-def _by_address(source: str) -> str:
+def _bucket_of(source: str) -> str:
     return f"refused:address:{source}"
 
 
