@@ -48,13 +48,14 @@ class Bulk:
     async def retry(self, where: JobFilter, *, limit: int, dry_run: bool) -> Many:
         """Let delayed jobs run now, or queue dead ones again."""
         _check_limit(limit)
-        if where.state not in _RETRIABLE:
-            asked = "jobs of any state" if where.state is None else f"{where.state} jobs"
+        state = where.state
+        if state is None or state not in _RETRIABLE:
+            asked = "jobs of any state" if state is None else f"{state} jobs"
             raise ConfigError(f"{asked} cannot be retried together; {_one_of(_RETRIABLE)}")
-        if where.state is not JobState.DEAD:
-            return await self._act(where, [where.state], limit, None if dry_run else self._hasten)
+        if state != JobState.DEAD:
+            return await self._act(where, [state], limit, None if dry_run else self._hasten)
         if where.q:
-            return await self._act(where, [where.state], limit, None if dry_run else self._requeue)
+            return await self._act(where, [state], limit, None if dry_run else self._requeue)
         letters = LetterFilter(queue=where.queue, queues=where.queues, type=where.type)
         if dry_run:
             matched = await self._parts.dead_letters.count(letters)
