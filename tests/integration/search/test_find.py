@@ -7,7 +7,7 @@ import pytest
 
 from jobqueue.app import JobQueue
 from jobqueue.errors import ConfigError, JobQueueError, RepositoryUnavailable
-from jobqueue.job import PRIORITIES, JobState, new_id
+from jobqueue.job import PRIORITIES, Job, JobState, new_id
 from jobqueue.outcome import COMPLETED, Expired
 from jobqueue.search import JobFilter, finder
 from tests.contract.scene import settle, take_one
@@ -144,6 +144,27 @@ async def test_an_id_is_looked_for_in_payloads_too(queue: JobQueue) -> None:
     assert await ids(queue, JobFilter(q=first), limit=1) == [first, second]
 
 
+async def test_a_job_that_holds_its_own_id_is_found_once(queue: JobQueue) -> None:
+    itself = new_id()
+    await queue.enqueue(Job("a", {"itself": itself}, id=itself))
+
+    assert await ids(queue, JobFilter(q=itself), limit=1) == [itself]
+
+
+async def test_pages_are_full_where_all_match(queue: JobQueue) -> None:
+    made = await queued(queue, *(job("a") for _ in range(10)))
+
+    pages = []
+    after: str | None = None
+    for _ in range(10):
+        page, after = await queue.find(JobFilter(type="a", state=JobState.QUEUED), limit=3, after=after)
+        pages.append([each.id for each in page])
+        if after is None:
+            break
+
+    assert pages == [made[:3], made[3:6], made[6:9], made[9:]]
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_a_search_keeps_its_place_where_few_match(queue: JobQueue, limit: int) -> None:
     wanted = [job(text="needle" if n % 5 == 0 else "hay") for n in range(60)]
@@ -193,13 +214,13 @@ async def test_what_stays_is_found_once_while_others_come_and_go(queue: JobQueue
 
 
 async def test_a_cursor_outlives_the_queue_it_stood_in(queue: JobQueue) -> None:
-    first, _, third = await queued(queue, job(queue="a"), job(queue="b"), job(queue="c"))
+    last, first, _ = await queued(queue, job(queue="b"), job(queue="a"), job(queue="a"))
     page, after = await queue.find(JobFilter(state=JobState.QUEUED), limit=1)
 
-    rest, _ = await queue.find(JobFilter(state=JobState.QUEUED, queues=("a", "c")), limit=5, after=after)
+    rest, _ = await queue.find(JobFilter(state=JobState.QUEUED, queues=("b",)), limit=5, after=after)
 
     assert [each.id for each in page] == [first]
-    assert [each.id for each in rest] == [third]
+    assert [each.id for each in rest] == [last]
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "W10", "WyJxdWV1ZWQiXQ==="])
