@@ -1,6 +1,8 @@
 """The one composition root: settings in, wired parts out. Adapters are chosen here and nowhere else."""
 
+import asyncio
 import importlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +14,12 @@ from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.config import Settings
-from jobqueue.errors import require
+from jobqueue.errors import BrokerError, RepositoryError, require
 from jobqueue.repository.base import DeadLetters, Executions
 from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.scheduler.scheduler import Scheduler, Shipping
+
+_CHECK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,27 @@ class Parts:
             reap_interval=self.settings.worker.reap_interval,
             shipping=self.shipping,
         )
+
+    async def reachable(self, *, postgres: bool = True) -> dict[str, bool]:
+        """What is needed from outside, and whether it is there: `redis`; with Postgres configured and *postgres*,
+        `postgres` and `migrations`. Takes at most some seconds."""
+        checks = {"redis": self._redis_answers()}
+        if postgres and self.settings.postgres.url is not None:
+            checks |= {"postgres": self._postgres_answers(), "migrations": self._is_migrated()}
+        found = await asyncio.gather(*(_within(_CHECK_S, each) for each in checks.values()))
+        return dict(zip(checks, found, strict=True))
+
+    async def _redis_answers(self) -> bool:
+        await self.broker.queues()
+        return True
+
+    async def _postgres_answers(self) -> bool:
+        async with self.database.transaction() as session:
+            return bool(await session.value("SELECT 1"))
+
+    async def _is_migrated(self) -> bool:
+        migrate = importlib.import_module("jobqueue.repository.postgres.migrate")
+        return not migrate.pending(await migrate.migration_status(self.settings.postgres.url))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -116,6 +141,14 @@ def _access(broker: RedisStreamsBroker, namespace: str) -> Access:
         limiter=RedisLimiter(line, namespace),
         answers=RedisAnswers(line, namespace),
     )
+
+
+async def _within(seconds: float, check: Awaitable[bool]) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await check
+    except (BrokerError, RepositoryError, TimeoutError):
+        return False
 
 
 def _postgres() -> Any:

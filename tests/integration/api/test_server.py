@@ -72,6 +72,15 @@ async def connection(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
         writer.close()
 
 
+@asynccontextmanager
+async def peer(
+    app: web.Application, bounds: Bounds
+) -> AsyncIterator[tuple[str, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A server, and a connection to it."""
+    async with serving(app, host="127.0.0.1", port=0, bounds=bounds) as url, connection(url) as (reader, writer):
+        yield url, reader, writer
+
+
 async def answer_to(url: str, request: bytes) -> bytes:
     async with connection(url) as (reader, writer):
         writer.write(request)
@@ -118,35 +127,32 @@ async def test_a_silent_connection_is_closed() -> None:
 
 
 async def test_a_slow_head_after_a_good_request_is_closed_too() -> None:
-    async with serving(application(), host="127.0.0.1", port=0, bounds=Bounds(head_s=0.2)) as url:
-        async with connection(url) as (reader, writer):
-            writer.write(HEAD + b"\r\n")
-            first = await reader.readuntil(b"hello")
-            writer.write(HEAD)
-            rest = await rest_of(reader)
+    async with peer(application(), Bounds(head_s=0.2)) as (_, reader, writer):
+        writer.write(HEAD + b"\r\n")
+        first = await reader.readuntil(b"hello")
+        writer.write(HEAD)
+        rest = await rest_of(reader)
 
     assert b"200 OK" in first
     assert rest == b""
 
 
 async def test_an_idle_connection_is_closed_and_a_quick_one_kept() -> None:
-    async with serving(application(), host="127.0.0.1", port=0, bounds=Bounds(head_s=0.2, idle_s=1.0)) as url:
-        async with connection(url) as (reader, writer):
-            for _ in range(3):
-                writer.write(HEAD + b"\r\n")
-                assert b"200 OK" in await reader.readuntil(b"hello")
-            assert await rest_of(reader) == b""
+    async with peer(application(), Bounds(head_s=0.2, idle_s=1.0)) as (_, reader, writer):
+        for _ in range(3):
+            writer.write(HEAD + b"\r\n")
+            assert b"200 OK" in await reader.readuntil(b"hello")
+        assert await rest_of(reader) == b""
 
 
 async def test_a_long_request_is_not_cut_by_the_times_of_heads() -> None:
     app = application()
-    async with serving(app, host="127.0.0.1", port=0, bounds=Bounds(head_s=0.1, idle_s=0.1)) as url:
-        async with connection(url) as (reader, writer):
-            writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            await app[HELD].wait()
-            await asyncio.sleep(0.6)  # several times what an idle connection is given
-            app[RELEASE].set()
-            assert (await rest_of(reader)).endswith(b"held")
+    async with peer(app, Bounds(head_s=0.1, idle_s=0.1)) as (_, reader, writer):
+        writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await app[HELD].wait()
+        await asyncio.sleep(0.6)  # several times what an idle connection is given
+        app[RELEASE].set()
+        assert (await rest_of(reader)).endswith(b"held")
 
 
 async def test_when_full_the_longest_idle_makes_room() -> None:
@@ -163,26 +169,24 @@ async def test_when_full_the_longest_idle_makes_room() -> None:
 
 async def test_when_all_are_busy_a_new_one_is_told_so() -> None:
     app = application()
-    async with serving(app, host="127.0.0.1", port=0, bounds=Bounds(connections=1)) as url:
-        async with connection(url) as (reader, writer):
-            writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            await app[HELD].wait()
+    async with peer(app, Bounds(connections=1)) as (url, reader, writer):
+        writer.write(b"GET /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await app[HELD].wait()
 
-            refused = await answer_to(url, b"")
+        refused = await answer_to(url, b"")
 
-            app[RELEASE].set()
-            assert (await rest_of(reader)).endswith(b"held")
+        app[RELEASE].set()
+        assert (await rest_of(reader)).endswith(b"held")
     assert refused.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in refused
 
 
 async def test_who_does_not_read_is_cut() -> None:
     app = application()
-    async with serving(app, host="127.0.0.1", port=0, bounds=Bounds(stalled_s=0.3)) as url:
-        async with connection(url) as (_, writer):
-            writer.write(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with peer(app, Bounds(stalled_s=0.3)) as (_, _, writer):
+        writer.write(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
 
-            await asyncio.wait_for(app[FLOODED].wait(), 20)
+        await asyncio.wait_for(app[FLOODED].wait(), 20)
 
 
 @pytest.mark.parametrize("path", ["/" + "x" * 20_000, "/hello"])
@@ -211,20 +215,19 @@ async def test_a_body_shorter_than_it_says_ends_with_the_applications_time() -> 
 async def test_a_gigabyte_in_chunks_is_refused_early_and_not_kept() -> None:
     process = psutil.Process(os.getpid())
     before = process.memory_info().rss
-    async with serving(application(), host="127.0.0.1", port=0) as url:
-        async with connection(url) as (reader, writer):
-            writer.write(b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-            chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
-            sent = 0
-            answering = asyncio.create_task(rest_of(reader))
-            try:
-                while sent < 1 << 30 and not answering.done():
-                    writer.write(chunk)
-                    await writer.drain()
-                    sent += 65536
-            except ConnectionError:
-                pass
-            await answering
+    async with serving(application(), host="127.0.0.1", port=0) as url, connection(url) as (reader, writer):
+        writer.write(b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        sent = 0
+        answering = asyncio.create_task(rest_of(reader))
+        try:
+            while sent < 1 << 30 and not answering.done():
+                writer.write(chunk)
+                await writer.drain()
+                sent += 65536
+        except ConnectionError:
+            pass
+        await answering
 
     assert sent < 1 << 30
     assert process.memory_info().rss - before < 64 << 20
