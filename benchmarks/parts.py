@@ -19,8 +19,10 @@ from jobqueue import Registry
 from jobqueue.broker import entry, settle
 from jobqueue.broker.base import Settlement
 from jobqueue.broker.keys import QueueKeys
+from jobqueue.middleware.metrics import Metrics
 from jobqueue.outcome import COMPLETED
 from jobqueue.worker.execution import Execution, Run, _context
+from jobqueue.worker.timing import record_times
 
 JOBS = 20_000
 PASSES = 7
@@ -63,6 +65,8 @@ def main() -> None:
     _show("settle command", lambda: command(history=False))
     _show("settle command with history", lambda: command(history=True))
     _show("settle command with history, payload", lambda: command(history=True, keep_payload=4096))
+    metrics = Metrics(known=registry)
+    _show("times, for a probe", lambda: [record_times(metrics, done[at : at + BATCH]) for at in range(0, JOBS, BATCH)])
     _show("packing it", lambda: [pack_command(tuple(each)) for each in settlements])
 
 

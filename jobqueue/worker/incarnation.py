@@ -24,6 +24,7 @@ from jobqueue.worker.buffer import Buffer
 from jobqueue.worker.execution import Execution, Run, Stop
 from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.settler import Settler
+from jobqueue.worker.timing import record_times
 
 _log = structlog.get_logger("jobqueue.worker")
 
@@ -358,6 +359,8 @@ class Incarnation:
                 _log_outcome(settlement)
         for (queue, type_name, kind), (n, ms) in sums.items():
             self._metrics.count(queue, type_name, kind.__name__.lower(), ms / 1000, n)
+        if self._metrics.timed:
+            record_times(self._metrics, batch)
         if self._observe is not None:
             self._observe(batch)
 

@@ -42,7 +42,7 @@ class Pool:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics or Metrics(known=registry)
         self._broker = broker
         self._queues = tuple(queues)
         self._limits = limits
