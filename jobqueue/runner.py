@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 from jobqueue.app import JobQueue
 from jobqueue.broker.base import Settlement
 from jobqueue.config import Settings
+from jobqueue.loop import Heartbeat
 from jobqueue.middleware.base import Middleware
 from jobqueue.middleware.metrics import Metrics
 from jobqueue.outcome import COMPLETED, Retrying, Snoozed
@@ -53,6 +54,7 @@ class Worker:
         self._queue = queue
         self._allow_eviction = queue.settings.redis.allow_eviction
         self._observe = observe
+        self._slots = given.concurrency if concurrency is not None else settings.concurrency
         self._care = Scheduler(
             broker=queue.parts.broker,
             clock=queue.parts.clock,
@@ -64,7 +66,7 @@ class Worker:
             registry,
             queues=self._queues,
             limits=Limits(
-                concurrency=given.concurrency if concurrency is not None else settings.concurrency,
+                concurrency=self._slots,
                 lease=queue.settings.redis.lease,
                 shutdown_timeout=given.shutdown_timeout if shutdown_timeout is not None else settings.shutdown_timeout,
                 cancel_grace=settings.cancel_grace,
@@ -86,6 +88,21 @@ class Worker:
     def running(self) -> int:
         """Handlers running now."""
         return self._pool.running
+
+    @property
+    def slots(self) -> int:
+        """Handlers that may run at once."""
+        return self._slots
+
+    @property
+    def joined(self) -> bool:
+        """Whether the broker knows it as a consumer."""
+        return self._pool.name is not None
+
+    @property
+    def loops(self) -> Iterable[Heartbeat]:
+        """How the loops do that promote and reap."""
+        return self._care.heartbeats.values()
 
     def stop(self) -> None:
         """Take no more jobs, finish the running ones within the shutdown timeout, give back the rest."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -23,12 +24,14 @@ from jobqueue.errors import ConfigError, require
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
 _GRACE_S = 1.0
+_HOST = "127.0.0.1"
+_PORTS_TO_TRY = 50
 _SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 
 
 @click.command(name="dev")
 @app_option
-@click.option("--reload", is_flag=True, help="Start worker and scheduler again when a .py file here changes.")
+@click.option("--reload", is_flag=True, help="Start worker, scheduler and API again when a .py file here changes.")
 @click.option("-q", "--queues", metavar="NAMES", help="Queues of the worker, in order; else also those of all tasks.")
 @click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once.")
 @click.option(
@@ -36,6 +39,11 @@ _SHUTDOWN_TIMEOUT = timedelta(seconds=5)
     type=duration,
     metavar="DURATION",
     help="How long running jobs may go on after Ctrl-C.  [default: WORKER_SHUTDOWN_TIMEOUT, else 5s]",
+)
+@click.option(
+    "--api-port",
+    type=click.IntRange(1, 65_535),
+    help="Port of the API and the dashboard; when it is taken, the next free one.  [default: API_PORT, else 8080]",
 )
 @click.option(
     "--data-dir",
@@ -50,20 +58,22 @@ def command(
     queues: str | None,
     concurrency: int | None,
     shutdown_timeout: timedelta | None,
+    api_port: int | None,
     data_dir: Path,
 ) -> int:
-    """Start a private Valkey and Postgres, migrate, and run a worker and a scheduler.
+    """Start a private Valkey and Postgres, migrate, and run a worker, a scheduler, and the API with its dashboard.
 
     The data stays for the next time; delete the folder to begin anew. Ctrl-C ends all in order. Another
     terminal reaches the servers by the two lines that are printed.
     """
-    overrides: dict[str, object] = {"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency}
+    overrides: dict[str, object] = {"WORKER_QUEUES": queues, "WORKER_CONCURRENCY": concurrency, "API_PORT": api_port}
     settings = Settings.load(overrides={**overrides, "WORKER_SHUTDOWN_TIMEOUT": shutdown_timeout})
     if shutdown_timeout is None and not _is_given("WORKER_SHUTDOWN_TIMEOUT", settings):
         settings = Settings.load(overrides={**overrides, "WORKER_SHUTDOWN_TIMEOUT": _SHUTDOWN_TIMEOUT})
     all_queues = queues is None and not _is_given("WORKER_QUEUES", settings)
     configure_logging(settings.log)
     require("asyncpg", "postgres")
+    require("aiohttp", "api")
     if reload:
         require("watchfiles", "cli")
     app = require_app(app, settings)
@@ -94,8 +104,9 @@ async def _develop(app: str, settings: Settings, data_dir: Path, *, all_queues: 
     try:
         async with embedded_servers(data_dir=_prepared(data_dir)) as servers:
             await _migrate(servers.postgres.url)
-            _tell(servers, app)
-            crew = _crew(app, settings, servers, all_queues=all_queues, forgiving=reload)
+            port = _free_port(settings.api.port)
+            _tell(servers, app, port)
+            crew = _crew(app, settings, servers, port, all_queues=all_queues, forgiving=reload)
             return await _run(crew, reload=reload)
     except asyncio.CancelledError:
         return 0  # asked to end before it had begun
@@ -113,7 +124,18 @@ async def _run(crew: Crew, *, reload: bool) -> int:
                 await watching
 
 
-def _crew(app: str, settings: Settings, servers: Servers, *, all_queues: bool, forgiving: bool) -> Crew:
+def _free_port(wanted: int) -> int:
+    """*wanted*, or the next one that nobody listens on."""
+    for port in range(wanted, min(wanted + _PORTS_TO_TRY, 65_536)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((_HOST, port))
+            found: int = probe.getsockname()[1]
+            return found
+    raise ConfigError(f"no port from {wanted} on is free for the API; choose another with --api-port")
+
+
+def _crew(app: str, settings: Settings, servers: Servers, port: int, *, all_queues: bool, forgiving: bool) -> Crew:
     worker = settings.worker
     arguments = [
         "worker",
@@ -124,17 +146,26 @@ def _crew(app: str, settings: Settings, servers: Servers, *, all_queues: bool, f
         "--log-completed",
         "--accept-rollback",
         *(["--all-queues"] if all_queues else []),
+        *_probe(settings.probe.port, 0),
     ]
+    scheduler = ["scheduler", f"--app={app}", "--accept-rollback", *_probe(settings.probe.port, 1)]
+    api = ["api", f"--app={app}", f"--host={_HOST}", f"--port={port}"]
     return Crew(
         members=[
             Member(name="worker", arguments=arguments),
-            Member(name="scheduler", arguments=["scheduler", f"--app={app}", "--accept-rollback"]),
+            Member(name="scheduler", arguments=scheduler),
+            Member(name="api", arguments=api),
         ],
         environment=_environment(servers),
         grace_s=_GRACE_S,
         forgiving=forgiving,
-        pass_on=_prefixed(["worker", "scheduler"]),
+        pass_on=_prefixed(["worker", "scheduler", "api"]),
     )
+
+
+def _probe(port: int | None, n: int) -> list[str]:
+    """Those who would take the same port from the settings get one each."""
+    return [] if port is None else [f"--probe-port={port + n if port else 0}"]
 
 
 def _environment(servers: Servers) -> Mapping[str, str]:
@@ -174,9 +205,11 @@ async def _migrate(url: str) -> None:
         click.echo(f"applied {step.file}", err=True)
 
 
-def _tell(servers: Servers, app: str) -> None:
+def _tell(servers: Servers, app: str, port: int) -> None:
     redis, postgres = servers.redis, servers.postgres
-    click.echo(f"{redis.flavour} {redis.version} and Postgres {postgres.version} are up. In another terminal:\n")
+    click.echo(f"{redis.flavour} {redis.version} and Postgres {postgres.version} are up.\n")
+    click.echo(f"  dashboard  http://{_HOST}:{port}/\n")
+    click.echo("In another terminal:\n")
     click.echo(f"  export REDIS_URL={redis.url}")
     click.echo(f"  export DATABASE_URL={postgres.url}")
     click.echo(f'  jobqueue enqueue -A {app} TYPE \'{{"name": "value"}}\'\n')

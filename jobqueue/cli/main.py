@@ -22,7 +22,8 @@ _DEFAULT_REDIS = "redis://localhost:6379"
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "worker": ("jobqueue.cli.worker", "Run jobs; `worker ls` lists the workers there are."),
     "scheduler": ("jobqueue.cli.scheduler", "Run what is due, recover from dead workers, ship history to Postgres."),
-    "dev": ("jobqueue.cli.dev", "Private servers, worker and scheduler in one terminal."),
+    "api": ("jobqueue.cli.api", "Serve the HTTP API, the dashboard and /metrics."),
+    "dev": ("jobqueue.cli.dev", "Private servers, worker, scheduler and API in one terminal."),
     "demo": ("jobqueue.cli.demo.command", "Analyse the Python standard library as some 1 800 jobs."),
     "enqueue": ("jobqueue.cli.enqueue", "Queue one job."),
     "queue": ("jobqueue.cli.queue", "List, show, pause, resume and purge queues."),

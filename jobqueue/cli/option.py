@@ -55,6 +55,15 @@ def app_option(command: _Command) -> _Command:
     )(command)
 
 
+def probe_option(command: _Command) -> _Command:
+    """`--probe-port`."""
+    return click.option(
+        "--probe-port",
+        type=click.IntRange(0, 65_535),
+        help="Serve /health, /ready and /metrics here; 0 takes a free port. Else JOBQUEUE_PROBE_PORT, else none.",
+    )(command)
+
+
 def output_option(command: _Command) -> _Command:
     """`-o table|json|jsonl`."""
     return click.option(

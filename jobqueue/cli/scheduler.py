@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 
 import click
 import structlog
@@ -12,7 +13,8 @@ from jobqueue.cli.exit import OK, exit_soon
 from jobqueue.cli.lifeline import hold_on
 from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
-from jobqueue.cli.option import app_option
+from jobqueue.cli.option import app_option, probe_option
+from jobqueue.cli.probe import scheduler_probe
 from jobqueue.cli.rollback import refuse_rollback
 from jobqueue.cli.signals import end_while_starting, listen
 from jobqueue.config import Settings
@@ -23,8 +25,9 @@ _log = structlog.get_logger("jobqueue.scheduler")
 
 @click.command(name="scheduler")
 @app_option
+@probe_option
 @click.option("--accept-rollback", is_flag=True, help="Start although Redis holds older data than Postgres has seen.")
-def command(app: str | None, accept_rollback: bool) -> int:
+def command(app: str | None, probe_port: int | None, accept_rollback: bool) -> int:
     """Make due jobs ready, recover the jobs of dead workers, ship history and dead letters to Postgres.
 
     Any number may run. A worker promotes and recovers on its own queues, so without Postgres none is needed.
@@ -32,7 +35,7 @@ def command(app: str | None, accept_rollback: bool) -> int:
     """
     end_while_starting()
     hold_on()
-    settings = Settings.load()
+    settings = Settings.load(overrides={"JOBQUEUE_PROBE_PORT": probe_port})
     configure_logging(settings.log, long_running=True)
     found = find_app(app, settings)
     if found is not None:
@@ -50,7 +53,8 @@ async def _schedule(settings: Settings, *, accept_rollback: bool) -> None:
             for server in await parts.redis.servers():
                 server.check(allow_eviction=settings.redis.allow_eviction)
         await refuse_rollback(settings, accept=accept_rollback)
-        scheduling = asyncio.create_task(parts.scheduler().run())
+        scheduler = parts.scheduler()
+        scheduling = asyncio.create_task(scheduler.run())
 
         def stop() -> None:
             _log.info("scheduler.stopping")
@@ -58,11 +62,11 @@ async def _schedule(settings: Settings, *, accept_rollback: bool) -> None:
 
         listen(stop=stop, hurry=stop)
         _log.info("scheduler.started", pid=os.getpid(), history=settings.postgres.url is not None)
-        await asyncio.gather(_look_at_schema(settings), return_exceptions=True)
-        try:
-            await scheduling
-        except asyncio.CancelledError:
-            _log.info("scheduler.ended", pid=os.getpid())
+        async with scheduler_probe(scheduler, queue):
+            await asyncio.gather(_look_at_schema(settings), return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await scheduling
+        _log.info("scheduler.ended", pid=os.getpid())
 
 
 async def _look_at_schema(settings: Settings) -> None:

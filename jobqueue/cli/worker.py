@@ -15,8 +15,9 @@ from jobqueue.cli.exit import FAILED, OK, exit_soon
 from jobqueue.cli.lifeline import hold_on
 from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
-from jobqueue.cli.option import app_option, duration, output_option
+from jobqueue.cli.option import app_option, duration, output_option, probe_option
 from jobqueue.cli.output import Form, show_all
+from jobqueue.cli.probe import worker_probe
 from jobqueue.cli.rollback import refuse_rollback
 from jobqueue.cli.served import log_completed, unserved, with_all_queues
 from jobqueue.cli.session import existing, in_loop, opened
@@ -40,6 +41,7 @@ _GC_THRESHOLD = 100_000
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="How many processes.")
 @click.option("--burst", is_flag=True, help="End when the queues are empty. Delayed jobs are not waited for.")
 @click.option("--shutdown-timeout", type=duration, help="How long running jobs may go on after SIGTERM.")
+@probe_option
 @click.option("--accept-rollback", is_flag=True, help="Start although Redis holds older data than Postgres has seen.")
 @click.option("--all-queues", is_flag=True, hidden=True, help="For `dev`: also the queues of every task.")
 @click.option("--log-completed", "tell_completed", is_flag=True, hidden=True, help="For `dev`: tell of completed jobs.")
@@ -52,6 +54,7 @@ def command(
     processes: int,
     burst: bool,
     shutdown_timeout: timedelta | None,
+    probe_port: int | None,
     accept_rollback: bool,
     all_queues: bool,
     tell_completed: bool,
@@ -70,6 +73,7 @@ def command(
             "WORKER_QUEUES": queues,
             "WORKER_CONCURRENCY": concurrency,
             "WORKER_SHUTDOWN_TIMEOUT": shutdown_timeout,
+            "JOBQUEUE_PROBE_PORT": probe_port,
         }
     )
     configure_logging(settings.log, long_running=True)
@@ -124,7 +128,8 @@ async def _work(
             pid=os.getpid(),
         )
         _tell_unserved(registry, settings)
-        await worker.run(burst=burst)
+        async with worker_probe(worker, queue):
+            await worker.run(burst=burst)
     _log.info("worker.ended", pid=os.getpid())
 
 
