@@ -1,0 +1,12 @@
+// A state or outcome, told by a word and a dot.
+
+import { html } from "../vendor/preact.js";
+
+const TONE = {
+  completed: "good", running: "live", queued: "calm", scheduled: "calm", requeued: "calm", requeueing: "calm",
+  retrying: "warn", retry: "warn", expired: "warn", dead: "bad", failed: "bad", timeout: "bad", cancelled: "mute",
+};
+
+export const tone = (state) => TONE[state] ?? "mute";
+
+export const State = ({ of }) => html`<span class=${`state ${tone(of)}`}>${of}</span>`;
