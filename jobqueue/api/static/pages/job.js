@@ -1,0 +1,45 @@
+// One job: where it is, what happened to it, and what may be done.
+
+import { html } from "../vendor/preact.js";
+import { useJob } from "../base/job.js";
+import { href } from "../base/route.js";
+import { Copy } from "../parts/copy.js";
+import { Json } from "../parts/json.js";
+import { State } from "../parts/state.js";
+import { Timeline } from "../parts/timeline.js";
+import { Trouble } from "../parts/trouble.js";
+import { Actions } from "./job_actions.js";
+import { Attempts } from "./job_attempts.js";
+import { Facts } from "./job_facts.js";
+
+export function JobPage({ id }) {
+  const { job, error, reload } = useJob(id);
+  if (!job && error?.status === 404) return html`<${Missing} id=${id} />`;
+  return html`
+    <p class="trail"><a href=${href("jobs")}>Jobs</a></p>
+    <header class="page-head">
+      <div class="titled"><h1>${job ? job.type : html`<span class="bone title"></span>`}</h1>${job && html`<${State} of=${job.state} />`}</div>
+      <div class="actions">${job && html`<${Actions} job=${job} reload=${reload} />`}</div>
+    </header>
+    <p class="id"><code>${id}</code> <${Copy} text=${id} what="id" /></p>
+    <${Trouble} error=${error} again=${reload} />
+    ${job && html`<${Shown} job=${job} />`}`;
+}
+
+const Missing = ({ id }) => html`
+  <h1>No such job</h1>
+  <p>There is no job <code>${id}</code>, or it is forgotten, or in a queue that your key does not see.</p>
+  <p><a href=${href("jobs")}>To the jobs</a></p>`;
+
+/** What is known of a job; also shown by the playground. */
+export const Shown = ({ job }) => html`
+  ${job.cancel_requested && html`<p class="notice">It was asked to stop.</p>`}
+  ${job.last_error && html`<p class="failure"><strong>${job.last_error}</strong> ${job.error_message}</p>`}
+  <section class="card" aria-labelledby="timeline"><h2 id="timeline">Timeline</h2><${Timeline} job=${job} /></section>
+  <section class="card" aria-labelledby="facts"><h2 id="facts">Facts</h2><${Facts} job=${job} /></section>
+  <section class="card" aria-label="Data">
+    ${job.progress !== null && html`<${Json} title="Progress" value=${job.progress} />`}
+    ${job.payload_kept ? html`<${Json} title="Payload" value=${job.payload} />` : html`<p class="mute">The payload is not kept any more.</p>`}
+    ${job.result !== null && html`<${Json} title="Result" value=${job.result} />`}
+  </section>
+  <${Attempts} job=${job} />`;
