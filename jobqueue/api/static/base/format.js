@@ -4,7 +4,8 @@ const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const dayOfYear = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 
@@ -63,7 +64,8 @@ function coarse(ms) {
 export function instant(text) {
   if (!text) return NONE;
   const date = new Date(text);
-  return `${day.format(date)}, ${clock.format(date)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+  const known = date.getFullYear() === new Date().getFullYear() ? day : dayOfYear;
+  return `${known.format(date)}, ${clock.format(date)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }
 
 export const time = (text) => (text ? clock.format(new Date(text)) : NONE);

@@ -41,7 +41,7 @@ function overdue({ next_due_ms: due, paused }) {
 function failing({ rates }) {
   const share = failureShare(rates);
   if (share === null || rates.failed < FEW_PER_S || share < SOME_FAIL) return null;
-  return { level: share >= MOST_FAIL ? "bad" : "warn", text: `fails: ${percent(share)} of the attempts of the last minute` };
+  return { level: share >= MOST_FAIL ? "bad" : "warn", text: `fails: ${percent(share)} of the jobs that ended in the last minute died` };
 }
 
 function drifted({ drift }) {

@@ -30,7 +30,8 @@ function watch(id, take, fail) {
       const job = await get(path("jobs", id));
       if (over) return;
       take(job);
-      if (!ended(job) && !document.hidden) listen();
+      // The history of an end follows within a second or so; the stream waits for it.
+      if (!document.hidden && !(ended(job) && job.attempts.length)) listen();
     } catch (error) {
       if (over) return;
       fail(error);
@@ -40,11 +41,8 @@ function watch(id, take, fail) {
   const listen = () => {
     source?.close();
     source = new EventSource(`api/v1/events?${new URLSearchParams({ job: id })}`);
-    source.addEventListener("job", (event) => {
-      const job = JSON.parse(event.data);
-      take(job);
-      if (ended(job)) stop();
-    });
+    source.addEventListener("job", (event) => take(JSON.parse(event.data)));
+    source.addEventListener("end", stop);
     source.addEventListener("error", () => {
       stop();
       timer = setTimeout(read, AGAIN_MS);

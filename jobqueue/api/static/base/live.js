@@ -38,6 +38,10 @@ function open() {
   link.value = overview.value ? "lost" : "connecting";
   source = new EventSource("api/v1/events");
   source.addEventListener("overview", (event) => take(JSON.parse(event.data)));
+  source.addEventListener("unavailable", () => {
+    lost("redis");
+    link.value = "lost";
+  });
   source.addEventListener("error", () => probe(AGAIN_MS));
   probe(QUIET_MS);
 }

@@ -9,7 +9,7 @@ import { queueNames } from "../base/live.js";
 import { may } from "../base/session.js";
 import { useTasks } from "../base/tasks.js";
 import { Bulk } from "../parts/bulk.js";
-import { Typed } from "../parts/field.js";
+import { Select, Typed } from "../parts/field.js";
 import { GroupTable } from "../parts/group_table.js";
 import { More, usePages } from "../parts/more.js";
 import { Table } from "../parts/table.js";
@@ -17,13 +17,14 @@ import { Ago } from "../parts/time.js";
 import { Trouble } from "../parts/trouble.js";
 
 const FIELDS = ["queue", "type", "reason", "error"];
+const REASONS = ["exhausted", "given_up", "discarded", "crashed", "unknown_task", "unreadable"];
 const AGAIN_MS = 5_000;
 
 const COLUMNS = [
   { name: "Task", width: "11rem", cell: (letter) => html`<a class="strong clip" href=${href(["jobs", letter.id])}>${letter.type}</a>` },
   { name: "Error", width: "13rem", cell: (letter) => html`<span class="clip bad-text" title=${letter.error_class}>${letter.error_class || letter.reason}</span>` },
   { name: "Message", wide: true, cell: (letter) => html`<span class="clip" title=${letter.error_message}>${letter.error_message}</span>` },
-  { name: "Reason", width: "10rem", mute: true, cell: (letter) => html`<span class="clip">${letter.state === "dead" ? letter.reason : letter.state}</span>` },
+  { name: "Reason", width: "8rem", mute: true, cell: (letter) => html`<span class="clip">${letter.state === "dead" ? letter.reason : letter.state}</span>` },
   { name: "Queue", width: "7rem", mute: true, cell: (letter) => html`<span class="clip">${letter.queue}</span>` },
   { name: "Attempts", width: "5.5rem", num: true, cell: (letter) => letter.attempts },
   { name: "Died", width: "6.5rem", num: true, mute: true, cell: (letter) => html`<${Ago} at=${letter.died_at} />` },
@@ -79,7 +80,7 @@ function Filters({ query }) {
       <${Typed} label="Error" search=${true} placeholder="Class of the error" value=${query.error} onChange=${(error) => filter({ error })} />
       <${Typed} label="Task" placeholder="any" value=${query.type} suggest=${tasks.map((task) => task.name)} onChange=${(type) => filter({ type })} />
       <${Typed} label="Queue" placeholder="any" value=${query.queue} suggest=${queueNames.value} onChange=${(queue) => filter({ queue })} />
-      <${Typed} label="Reason" placeholder="any" value=${query.reason} onChange=${(reason) => filter({ reason })} />
+      <${Select} label="Reason" any="any" options=${REASONS} value=${query.reason ?? ""} onChange=${(reason) => filter({ reason })} />
     </form>`;
 }
 

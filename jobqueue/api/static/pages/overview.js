@@ -6,6 +6,7 @@ import { concerns, failureShare } from "../base/health.js";
 import { count, percent, plural, rate, span } from "../base/format.js";
 import { href } from "../base/route.js";
 import { session } from "../base/session.js";
+import { Bar } from "../parts/bar.js";
 import { FirstJob } from "../parts/first.js";
 import { QueueTable } from "../parts/queue_table.js";
 import { Failures } from "./overview_failures.js";
@@ -53,7 +54,7 @@ function Tiles({ of }) {
   return html`
     <dl class="tiles">
       <${Tile} name="Throughput" value=${of && rate(of.rates.completed)} note=${of && `${rate(of.rates.enqueued)} enqueued`} />
-      <${Tile} name="Failure rate" value=${of && (share === null ? "0%" : percent(share))} note="attempts, last minute" tone=${share >= 0.5 ? "bad" : share >= 0.1 ? "warn" : ""} />
+      <${Tile} name="Failure rate" value=${of && (share === null ? "0%" : percent(share))} note="died of those that ended" tone=${share >= 0.5 ? "bad" : share >= 0.1 ? "warn" : ""} />
       <${Tile} name="Oldest waiting" value=${of && (of.ready ? span(of.oldest_ready_ms) : "none")} note=${of && `${count(of.ready)} ready, ${count(of.delayed)} delayed`}
         to=${href("jobs", { state: "queued" })} />
       <${Tile} name="Busy slots" value=${of && (of.slots === null ? count(of.running) : `${count(of.running)} of ${count(of.slots)}`)} note=${of && `on ${plural(of.workers, "worker")}`}
@@ -69,6 +70,6 @@ function Tile({ name, value, note, tone = "", to, share }) {
       <dt>${name}</dt>
       <dd class="value">${to ? html`<a href=${to}>${shown}</a>` : shown}</dd>
       <dd class="note">${note ?? " "}</dd>
-      ${share !== null && share !== undefined && html`<meter class="bar" min="0" max="1" value=${Math.min(share, 1)} aria-label=${name}></meter>`}
+      ${share !== null && share !== undefined && html`<${Bar} share=${share} label=${name} />`}
     </div>`;
 }

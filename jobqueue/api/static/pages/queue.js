@@ -5,6 +5,7 @@ import { overview, queues } from "../base/live.js";
 import { concerns } from "../base/health.js";
 import { count, rate, span } from "../base/format.js";
 import { href } from "../base/route.js";
+import { Bar } from "../parts/bar.js";
 import { QueueActions } from "./queue_actions.js";
 
 const PRIORITIES = ["critical", "high", "medium", "low"];
@@ -39,7 +40,7 @@ function Depth({ of }) {
   return html`
     <dl class="depth">${PRIORITIES.map((priority) => html`
       <dt>${priority}</dt><dd class="num">${count(of.depth[priority])}</dd>
-      <dd><meter class="bar" min="0" max=${most} value=${of.depth[priority]} aria-label=${`Ready, ${priority}`}></meter></dd>`)}
+      <dd><${Bar} share=${of.depth[priority] / most} label=${`Ready, ${priority}`} /></dd>`)}
     </dl>`;
 }
 

@@ -14,6 +14,6 @@ export function Queues({ rest }) {
   return html`
     <header class="page-head"><h1>Queues</h1></header>
     <section class="card flush">
-      ${none ? html`<div class="none-yet"><${FirstJob} /></div>` : html`<${QueueTable} queues=${overview.value && queues.value} more=${more} />`}
+      ${none ? html`<div class="none-yet"><${FirstJob} /></div>` : html`<${QueueTable} queues=${overview.value && queues.value} without=${["Utilisation", "Dead"]} more=${more} />`}
     </section>`;
 }

@@ -6,6 +6,7 @@ import { now } from "../base/clock.js";
 import { count, shortId, span } from "../base/format.js";
 import { useLoad } from "../base/load.js";
 import { href } from "../base/route.js";
+import { Bar } from "../parts/bar.js";
 import { Table } from "../parts/table.js";
 import { Ago } from "../parts/time.js";
 import { Trouble } from "../parts/trouble.js";
@@ -50,5 +51,5 @@ const Since = ({ at }) => (at ? span(Math.max(now.value - Date.parse(at), 0)) : 
 
 function Busy({ of }) {
   if (!of.slots) return count(of.running);
-  return html`<meter class="bar" min="0" max="1" value=${Math.min(of.running / of.slots, 1)} aria-label="Busy slots"></meter> ${count(of.running)} of ${count(of.slots)}`;
+  return html`<${Bar} share=${of.running / of.slots} label="Busy slots" /> ${count(of.running)} of ${count(of.slots)}`;
 }

@@ -4,6 +4,7 @@ import { html } from "../vendor/preact.js";
 import { unserved } from "../base/health.js";
 import { count, percent, rate, span } from "../base/format.js";
 import { href } from "../base/route.js";
+import { Bar } from "./bar.js";
 import { Table } from "./table.js";
 
 const LONG_MS = 60_000;
@@ -21,13 +22,14 @@ const COLUMNS = [
   { name: "Dead", width: "5rem", num: true, cell: (q) => (q.dead ? html`<a href=${href("dead", { queue: q.name })}>${count(q.dead)}</a>` : "0") },
 ];
 
-export const QueueTable = ({ queues, more = [] }) => html`
-  <${Table} columns=${[...COLUMNS, ...more]} rows=${queues} rowKey=${(q) => q.name} label="Queues" empty="No queue yet: the first job makes one." />`;
+/** *without* names columns that are left out; *more* are added. */
+export const QueueTable = ({ queues, without = [], more = [] }) => html`
+  <${Table} columns=${[...COLUMNS.filter((column) => !without.includes(column.name)), ...more]} rows=${queues} rowKey=${(q) => q.name} label="Queues" empty="No queue yet: the first job makes one." />`;
 
 function Utilisation({ of }) {
   if (!of.slots) return "–";
   const share = Math.min(of.running / of.slots, 1);
-  return html`<meter class="bar" min="0" max="1" value=${share} aria-label="Utilisation"></meter> ${percent(share)}`;
+  return html`<${Bar} share=${share} label="Utilisation" /> ${percent(share)}`;
 }
 
 function Workers({ of }) {

@@ -6,6 +6,7 @@ import { ended } from "../base/job.js";
 import { instant, span } from "../base/format.js";
 import { tone } from "./state.js";
 
+const CAME_TO = { retrying: "failed", dead: "failed for good", crashed: "lost its worker", snoozed: "put off", released: "given back" };
 const LEAST = 0.6; // percent: a short run is still seen
 
 export function Timeline({ job }) {
@@ -47,7 +48,7 @@ function steps(job, runs) {
   let before = ms(job.created_at);
   for (const run of runs) {
     list.push({ what: `${run.name} started`, at: iso(run.from), tone: run.to === null ? "live" : "mute", note: before === null ? "" : `after ${span(Math.max(run.from - before, 0))}` });
-    if (run.to !== null) list.push({ what: `${run.name} ${run.outcome}`, at: iso(run.to), tone: tone(run.outcome), note: `ran ${span(run.to - run.from)}${run.error ? `, ${run.error}` : ""}` });
+    if (run.to !== null) list.push({ what: `${run.name} ${CAME_TO[run.outcome] ?? run.outcome}`, at: iso(run.to), tone: tone(run.outcome), note: `ran ${span(run.to - run.from)}${run.error ? `, ${run.error}` : ""}` });
     before = run.to;
   }
   return [...list, ...last(job, runs)];
