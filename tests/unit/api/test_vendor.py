@@ -102,3 +102,10 @@ def test_the_page_addresses_everything_relatively() -> None:
     assert addresses
     assert [each for each in addresses if each.startswith(("/", "http"))] == []
     assert [each for each in addresses if not (STATIC.parent / each).is_file()] == []
+
+
+def test_the_page_asks_for_every_script_at_once() -> None:
+    text = (STATIC / "index.html").read_text()
+    scripts = {f"static/{name(path)}" for path in FILES if path.suffix == ".js"}
+
+    assert set(re.findall(r"""(?:src|modulepreload" href)="(static/[^"]*\.js)\"""", text)) == scripts

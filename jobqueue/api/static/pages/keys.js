@@ -19,14 +19,14 @@ export function Keys() {
     reload();
   };
   const columns = [
-    { name: "Name", width: "11rem", cell: (key) => html`<strong class="strong clip" title=${key.name}>${key.name}</strong>` },
+    { name: "Name", width: "9rem", cell: (key) => html`<strong class="strong clip" title=${key.name}>${key.name}</strong>` },
     { name: "Id", width: "7.5rem", mute: true, cell: (key) => html`<code>${key.id}</code>` },
     { name: "Kind", width: "5rem", cell: (key) => key.kind },
     { name: "May", wide: true, cell: (key) => html`<span class="clip" title=${key.scopes.join(", ")}>${key.scopes.join(", ")}</span>` },
     { name: "Queues", width: "8rem", cell: (key) => html`<span class="clip" title=${key.queues.join(", ")}>${key.queues.join(", ")}</span>` },
     { name: "State", width: "6.5rem", cell: (key) => html`<${Standing} of=${key} />` },
     { name: "Last used", width: "6.5rem", num: true, mute: true, cell: (key) => html`<${Ago} at=${key.last_used_at} />` },
-    { name: "", width: "10rem", wide: true, cell: (key) => html`<${Actions} of=${key} onDialog=${setDialog} />` },
+    { name: "", width: "12rem", wide: true, cell: (key) => html`<${Actions} of=${key} onDialog=${setDialog} />` },
   ];
   const Shown = dialog && DIALOGS[dialog.what];
   return html`

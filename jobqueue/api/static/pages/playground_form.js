@@ -51,7 +51,7 @@ export function SubmitForm({ type, task, onQueued }) {
       ${raw
         ? html`<${JsonField} text=${text} onText=${setText} wrong=${wrong.payload} />`
         : fields.map((field) => html`<${Control} key=${field.name} field=${field} value=${values[field.name]} wrong=${wrong[field.name]} onValue=${(now) => setTyped((old) => ({ ...old, [field.name]: now }))} />`)}
-      ${fields.length > 0 && html`<p><button type="button" class="quiet" onClick=${raw ? () => setAsJson(false) : toText}>${raw ? "As a form" : "As JSON"}</button></p>`}
+      ${fields.length > 0 && html`<p><button type="button" class="inline" onClick=${raw ? () => setAsJson(false) : toText}>${raw ? "As a form" : "As JSON"}</button></p>`}
       <${Options} options=${options} onOption=${(name, now) => setOptions((old) => ({ ...old, [name]: now }))} />
       <p class="warning" role="alert">${wrong[""]}</p>
       <p><button class="main" disabled=${busy}>Enqueue</button></p>
@@ -79,7 +79,7 @@ function Control({ field, value, wrong, onValue }) {
   const { name, kind, required, hint, options } = field;
   const tell = (event) => onValue(event.target.value);
   const pick = (all) => (id) => html`<select id=${id} value=${value} onChange=${tell}>
-    ${!required && html`<option value="" selected=${value === ""}>–</option>`}${all.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}</select>`;
+    ${(!required || value === "") && html`<option value="" selected=${value === ""}>–</option>`}${all.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}</select>`;
   const controls = {
     boolean: pick([["true", "true"], ["false", "false"]]),
     choice: pick((options ?? []).map((option) => [JSON.stringify(option), String(option)])),

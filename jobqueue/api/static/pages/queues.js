@@ -9,7 +9,7 @@ import { QueuePage } from "./queue.js";
 
 export function Queues({ rest }) {
   if (rest.length) return html`<${QueuePage} key=${rest[0]} name=${rest[0]} />`;
-  const more = [{ name: "", width: "9.5rem", wide: true, cell: (queue) => html`<${QueueActions} queue=${queue} small=${true} />` }];
+  const more = [{ name: "", width: "11rem", wide: true, cell: (queue) => html`<${QueueActions} queue=${queue} small=${true} />` }];
   const none = overview.value && !queues.value.length;
   return html`
     <header class="page-head"><h1>Queues</h1></header>

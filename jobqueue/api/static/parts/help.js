@@ -14,7 +14,7 @@ export function Help() {
   if (!helpShown.value) return null;
   const close = () => (helpShown.value = false);
   return html`
-    <${Dialog} title="Keys" onClose=${close}>
+    <${Dialog} title="Keyboard shortcuts" onClose=${close}>
       <dl class="keys">${KEYS.map(([keys, what]) => html`<dt>${keys.map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
       <${Choice} onClose=${close} />
     <//>`;

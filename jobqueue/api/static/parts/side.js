@@ -22,7 +22,7 @@ export function Side({ pages, at }) {
       <div class="foot">
         ${may("queues:read") && html`<p class=${`link ${LINK[link.value][0]}`} role="status">${LINK[link.value][1]}</p>`}
         <button type="button" class="quiet" onClick=${turn}>${THEME[theme.value]}</button>
-        <button type="button" class="quiet keys-button" onClick=${() => (helpShown.value = true)}>Keys <kbd>?</kbd></button>
+        <button type="button" class="quiet keys-button" onClick=${() => (helpShown.value = true)}>Shortcuts <kbd>?</kbd></button>
         ${!session.value.open && html`<button type="button" class="quiet" onClick=${() => attempt(signOut)}>Sign out <span class="mute">${session.value.key}</span></button>`}
         <p class="version mute">${session.value.version}</p>
       </div>
