@@ -20,7 +20,8 @@ STYLES = [path for path in FILES if path.suffix == ".css"]
 LIMIT = 300
 
 NEVER = {
-    "innerHTML": r"\b(inner|outer)HTML\b|insertAdjacentHTML|dangerouslySetInnerHTML|document\.write|createContextualFragment",
+    "markup": r"\b(inner|outer)HTML\b|insertAdjacentHTML|dangerouslySetInnerHTML|createContextualFragment",
+    "markup by writing": r"document\.write",
     "code made of text": r"\beval\s*\(|\bnew\s+Function\b|\bFunction\s*\(|set(Timeout|Interval)\s*\(\s*[\"'`]",
     "javascript: address": r"javascript:",
 }
