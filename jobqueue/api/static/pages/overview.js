@@ -1,9 +1,9 @@
 // Is it healthy, and what is stuck?
 
 import { html } from "../vendor/preact.js";
-import { overview } from "../base/live.js";
+import { link, overview } from "../base/live.js";
 import { concerns, failureShare } from "../base/health.js";
-import { count, percent, plural, rate, span } from "../base/format.js";
+import { count, percent, plural, rate, span, time } from "../base/format.js";
 import { href } from "../base/route.js";
 import { session } from "../base/session.js";
 import { Bar } from "../parts/bar.js";
@@ -18,8 +18,8 @@ export function Overview() {
   return html`
     <h1 class="unseen">Overview</h1>
     <${Verdict} of=${now} />
-    <${Tiles} of=${now} />
     ${now && !now.queues.length && html`<section class="card"><${FirstJob} /></section>`}
+    <${Tiles} of=${now} />
     <section class="card" aria-label="Completed and failed"><${chart} /></section>
     <section class="card" aria-labelledby="queues">
       <h2 id="queues">Queues</h2>
@@ -32,11 +32,12 @@ function Verdict({ of }) {
   if (!of) return html`<section class="verdict waiting" aria-busy="true"><p class="headline">Looking…</p><p class="mute">Asking for the state of all queues.</p></section>`;
   const found = concerns(of);
   const level = found[0]?.level ?? "good";
-  const headline = found.length ? `${plural(found.length, "thing")} ${found.length === 1 ? "needs" : "need"} attention` : "All is well";
+  const headline = !of.queues.length ? "Nothing to do yet" : found.length ? `${plural(found.length, "thing")} ${found.length === 1 ? "needs" : "need"} attention` : "All is well";
   return html`
     <section class=${`verdict ${level}`} aria-live="polite">
       <p class="headline">${headline}</p>
       ${found.length ? html`<ul>${found.slice(0, 6).map((each) => html`<${Concern} key=${each.queue + each.text} of=${each} />`)}</ul>` : html`<p class="mute">${calm(of)}</p>`}
+      ${link.value === "lost" && html`<p class="mute">That was so at ${time(of.at)}; there has been no news since.</p>`}
       ${found.length > 6 && html`<p class="mute">and ${found.length - 6} more</p>`}
     </section>`;
 }
@@ -44,6 +45,7 @@ function Verdict({ of }) {
 const Concern = ({ of }) => html`<li class=${of.level}><a href=${href(["queues", of.queue])}>${of.queue}</a> ${of.text}</li>`;
 
 function calm(of) {
+  if (!of.queues.length) return `The first job makes its queue. ${plural(of.workers, "worker")}.`;
   const waits = of.oldest_ready_ms ? `nothing waits longer than ${span(of.oldest_ready_ms)}` : "nothing waits";
   return `${plural(of.queues.length, "queue")}, ${plural(of.workers, "worker")}; ${waits}.`;
 }

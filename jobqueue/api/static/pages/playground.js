@@ -24,7 +24,7 @@ export function Playground() {
         <${TaskField} type=${type} tasks=${tasks} />
         ${type && html`<${SubmitForm} key=${type} type=${type} task=${task} onQueued=${(id) => filter({ job: id })} />`}
       </section>
-      <section class="card" aria-label="The job" aria-live="polite">
+      <section class="card" aria-label="The job" aria-live="polite" data-watched>
         ${job && may("jobs:read") ? html`<${Watched} key=${job} id=${job} />` : html`<p class="mute">A job that you enqueue here is shown here while it runs.</p>`}
       </section>
     </div>`;

@@ -37,6 +37,7 @@ export function SubmitForm({ type, task, onQueued }) {
       const job = await post("jobs", { type, payload, ...rest }, key ? { "Idempotency-Key": key } : {});
       say("Enqueued.");
       onQueued(job.id);
+      document.querySelector("[data-watched]").scrollIntoView({ block: "nearest" });
     } catch (error) {
       setWrong({ "": [error.message, ...(error.errors ?? []).map(told)].join("\n") });
     }

@@ -72,7 +72,7 @@ function Phase({ run, verb, noun, warning }) {
   }
   return html`
     <progress max=${Math.max(total ?? 0, 1)} value=${done} aria-label=${`${verb} ${noun}s`}></progress>
-    <p class="num">${count(done)} of ${count(total ?? done)} ${phase === "done" ? "done" : phase === "doing" ? "…" : ""}</p>
+    <p>${count(done)} of ${count(total ?? done)} ${phase === "done" ? "done" : phase === "doing" ? "…" : ""}</p>
     ${error && html`<p class="warning" role="alert">Stopped: ${error.message}</p>`}
     <${Failures} failed=${run.failed} />`;
 }

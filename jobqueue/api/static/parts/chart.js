@@ -5,6 +5,7 @@ import uPlot from "../vendor/uplot.js";
 import { theme } from "../base/theme.js";
 
 const HEIGHT = 190;
+const STEPS = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400, 172_800, 432_000, 864_000];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** *data*: [seconds[], completed[], failed[]]; *bars* draws one bar per point; *say(i)* is the legend at a point. */
@@ -61,7 +62,7 @@ function options(box, bars, at) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { show: !bars, size: 7 } },
     scales: { x: { range: bars ? roomForBars : undefined }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
-    axes: [{ ...axis, grid: { show: false }, size: 24, values: clock }, { ...axis, size: 48, values: (_, all) => all.map(short) }],
+    axes: [{ ...axis, grid: { show: false }, size: 24, incrs: STEPS, values: clock }, { ...axis, size: 48, values: (_, all) => all.map(short) }],
     series: [{}, series("--bad", bars ? 0 : 1.5), series("--series", bars ? 0 : 1.5)],
     hooks: { setCursor: [(chart) => (at.value = chart.cursor.idx ?? null)] },
   };

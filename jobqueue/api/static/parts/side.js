@@ -10,7 +10,7 @@ import { theme, turn } from "../base/theme.js";
 import { attempt } from "./toast.js";
 
 const LINK = { connecting: ["mute", "connecting"], live: ["good", "live"], paused: ["mute", "paused"], lost: ["bad", "not up to date"] };
-const THEME = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
+const THEME = { auto: "system", light: "light", dark: "dark" };
 
 export function Side({ pages, at }) {
   return html`
@@ -21,9 +21,9 @@ export function Side({ pages, at }) {
       </nav>
       <div class="foot">
         ${may("queues:read") && html`<p class=${`link ${LINK[link.value][0]}`} role="status">${LINK[link.value][1]}</p>`}
-        <button type="button" class="quiet" onClick=${turn}>${THEME[theme.value]}</button>
+        <button type="button" class="quiet" onClick=${turn}><span class="roomy">Theme: </span>${THEME[theme.value]}</button>
         <button type="button" class="quiet keys-button" onClick=${() => (helpShown.value = true)}>Shortcuts <kbd>?</kbd></button>
-        ${!session.value.open && html`<button type="button" class="quiet" onClick=${() => attempt(signOut)}>Sign out <span class="mute">${session.value.key}</span></button>`}
+        ${!session.value.open && html`<button type="button" class="quiet" onClick=${() => attempt(signOut)}>Sign out <span class="roomy mute">${session.value.key}</span></button>`}
         <p class="version mute">${session.value.version}</p>
       </div>
     </header>`;

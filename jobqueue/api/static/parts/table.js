@@ -29,7 +29,7 @@ function Row({ row, columns }) {
 
 // The whole row opens what its first link opens, unless text was selected or a control was meant.
 function open(event) {
-  if (event.target.closest("a, button, input, select, summary") || getSelection().toString()) return;
+  if (event.target.closest("a, button, input, select, summary, dialog") || getSelection().toString()) return;
   event.currentTarget.querySelector("a[href]")?.click();
 }
 
