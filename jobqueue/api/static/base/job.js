@@ -5,6 +5,8 @@ import { get, path } from "./api.js";
 
 const ENDED = new Set(["completed", "dead", "cancelled", "expired"]);
 const AGAIN_MS = 3_000;
+const LOOK_MS = 700;
+const LOOKS_AFTER = 5;
 
 export const ended = (job) => ENDED.has(job.state);
 
@@ -15,11 +17,12 @@ export function useJob(id) {
   const reload = useCallback(() => setRound((n) => n + 1), []);
 
   useEffect(() => setState({ job: null, error: null }), [id]);
-  useEffect(() => watch(id, (job) => setState({ job, error: null }), (error) => setState((old) => ({ ...old, error }))), [id, round]);
+  useEffect(() => watch(id, round ? LOOKS_AFTER : 0, (job) => setState({ job, error: null }), (error) => setState((old) => ({ ...old, error }))), [id, round]);
   return { ...state, reload };
 }
 
-function watch(id, take, fail) {
+// *looks* more are taken at a job that has ended: after a retry it may seem dead until its way back is told everywhere.
+function watch(id, looks, take, fail) {
   let source = null;
   let timer = 0;
   let over = false;
@@ -30,8 +33,10 @@ function watch(id, take, fail) {
       const job = await get(path("jobs", id));
       if (over) return;
       take(job);
+      if (document.hidden) return;
       // The history of an end follows within a second or so; the stream waits for it.
-      if (!document.hidden && !(ended(job) && job.attempts.length)) listen();
+      if (!ended(job) || !job.attempts.length) listen();
+      else lookAgain();
     } catch (error) {
       if (over) return;
       fail(error);
@@ -42,11 +47,18 @@ function watch(id, take, fail) {
     source?.close();
     source = new EventSource(`api/v1/events?${new URLSearchParams({ job: id })}`);
     source.addEventListener("job", (event) => take(JSON.parse(event.data)));
-    source.addEventListener("end", stop);
+    source.addEventListener("end", () => {
+      stop();
+      lookAgain();
+    });
     source.addEventListener("error", () => {
       stop();
       timer = setTimeout(read, AGAIN_MS);
     });
+  };
+  const lookAgain = () => {
+    if (looks > 0) timer = setTimeout(read, LOOK_MS);
+    looks -= 1;
   };
   const stop = () => {
     clearTimeout(timer);

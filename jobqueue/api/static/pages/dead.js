@@ -42,8 +42,7 @@ export function Dead() {
     pages.reload();
     groups.reload();
   };
-  // Who dies after the button was pressed is not meant.
-  const start = (action) => setBulk({ ...action, filter: { ...asked, before: new Date(now.value).toISOString() } });
+  const start = (action) => setBulk({ ...action, filter: { ...asked, before: asOfNow(pages.rows) } });
   return html`
     <header class="page-head"><h1>Dead letters</h1><${Actions} none=${pages.rows?.length === 0} start=${start} /></header>
     <${Filters} query=${query} />
@@ -58,6 +57,12 @@ export function Dead() {
     </section>
     <${More} of=${pages} />
     ${bulk && html`<${Bulk} ...${bulk} noun="dead letter" says=${describe(asked)} onClose=${close} />`}`;
+}
+
+// Who dies after the button was pressed is not meant; who is seen is.
+function asOfNow(rows) {
+  const seen = rows?.length ? Date.parse(rows[0].died_at) + 1 : 0;
+  return new Date(Math.max(now.value, seen)).toISOString();
 }
 
 const narrowed = (group) => href("dead", { queue: group.queue, type: group.type, error: group.error_class });

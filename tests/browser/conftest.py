@@ -1,0 +1,87 @@
+"""A browser per session; a stage and a page under watch per test."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from jobqueue.embedded import PostgresServer, start_postgres
+from jobqueue.repository.postgres.migrate import migrate_up
+from tests.browser.stage import Stage, staged
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
+from tests.browser.watch import Watch  # noqa: E402
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+OpenPage = Callable[..., Watch]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Debian's chromium, or the one that CHROMIUM names."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no chromium on PATH: apt-get install chromium, or name one in CHROMIUM")
+    return found
+
+
+# Not for the session: while Playwright runs, no test of this process could run an event loop of its own.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(chromium: str) -> Iterator[PostgresServer]:
+    with start_postgres() as server:
+        url = server.create_database("migrated")
+        with ThreadPoolExecutor() as aside:
+            aside.submit(lambda: asyncio.run(migrate_up(url))).result()
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, namespace: str) -> str:
+    return postgres.create_database(f"browser_{namespace}", template="migrated")
+
+
+@pytest.fixture
+def stage(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage]:
+    """Everything, open to this machine."""
+    with staged(redis_url, database_url, namespace) as stage:
+        yield stage
+
+
+@pytest.fixture
+def open_page(browser: "playwright.Browser") -> Iterator[OpenPage]:
+    """Opens pages; at the end, nothing may have been complained about."""
+    with ExitStack() as stack:
+        watches: list[Watch] = []
+
+        def open_page(url: str, *, width: int = 1280, height: int = 900, **options: object) -> Watch:
+            context = browser.new_context(viewport={"width": width, "height": height}, **options)
+            stack.callback(context.close)
+            context.set_default_timeout(20_000)
+            page = context.new_page()
+            watch = Watch(page, url.split("#")[0])
+            watches.append(watch)
+            watch.begin()
+            page.goto(url)
+            return watch
+
+        yield open_page
+        for watch in watches:
+            watch.check()
+
+
+@pytest.fixture
+def page(open_page: OpenPage, stage: Stage) -> "playwright.Page":
+    """The dashboard."""
+    return open_page(stage.url).page
