@@ -23,5 +23,7 @@ CORPUS = (
 
 EVERYTHING = " ".join(CORPUS)
 
-MADE_OF_TEXT = "#app :is(script, iframe, object, embed, base, meta, style, link, math, [onerror], [onload], [ontoggle], [srcdoc])"
+MADE_OF_TEXT = (
+    "#app :is(script, iframe, object, embed, base, meta, style, link, math, [onerror], [onload], [ontoggle], [srcdoc])"
+)
 """What no page of ours has, wherever it came from."""

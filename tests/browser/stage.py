@@ -5,19 +5,20 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from jobqueue import Job, JobQueue, Worker
 from jobqueue.access.key import mint
-from jobqueue.access.scope import Kind
 from jobqueue.api.app import create_app
 from jobqueue.api.server import serving
-from jobqueue.clock import SystemClock
+
+from jobqueue import Job, JobQueue, Worker
+from jobqueue.access.scope import Kind
 from jobqueue.config import Settings
 from jobqueue.job import JobState
 from jobqueue.repository.base import LetterFilter
-from testutil.eventually import eventually
 from tests.browser.shop import Shop, registry_of
+from testutil.eventually import eventually
 
 _Value = TypeVar("_Value")
 _LONGEST_S = 60.0
@@ -71,7 +72,7 @@ class Stage:
         """A new key's secret."""
         access = self.queue.parts.access
         assert access is not None
-        secret, key = mint(name, kind=kind, created_by="tests", now=SystemClock().now())
+        secret, key = mint(name, kind=kind, created_by="tests", now=datetime.now(UTC))
 
         async def add() -> None:
             await access.keys.add(key)
@@ -129,4 +130,3 @@ def staged(
             ready[0].loop.call_soon_threadsafe(stop.set)
         thread.join(_START_S)
         assert not thread.is_alive()
-

@@ -1,0 +1,77 @@
+"""When something is away, the dashboard says so and heals itself."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
+from playwright.sync_api import Route, expect
+
+from jobqueue.embedded import start_redis
+from tests.browser.conftest import OpenPage
+from tests.browser.stage import Stage, staged
+
+pytestmark = pytest.mark.timeout(180)
+HEALS_MS = 30_000
+
+
+def test_redis_away_is_said_and_heals(open_page: OpenPage, database_url: str, namespace: str) -> None:
+    with start_redis(appendonly=True) as redis, staged(redis.url, database_url, namespace) as stage:
+        watch = open_page(stage.url)
+        watch.expected += ["status of 503", "ERR_"]
+        live, banner = watch.page.locator(".side .link"), watch.page.locator(".banner")
+        expect(live).to_have_text("live")
+        expect(banner).to_have_count(0)
+
+        redis.kill()
+        expect(banner).to_contain_text("Redis cannot be reached", timeout=HEALS_MS)
+        expect(live).to_have_text("not up to date")
+        redis.restart()
+
+        expect(banner).to_have_count(0, timeout=HEALS_MS)
+        expect(live).to_have_text("live", timeout=HEALS_MS)
+
+
+@pytest.mark.parametrize(
+    ("slug", "said"), [("broker-unavailable", "Redis cannot be reached"), (None, "The API does not answer")]
+)
+def test_an_answer_that_does_not_come_is_said_and_heals(
+    stage: Stage, open_page: OpenPage, slug: str | None, said: str
+) -> None:
+    watch = open_page(stage.url)
+    watch.expected += ["status of 503", "ERR_"]
+    expect(watch.page.locator(".side .link")).to_have_text("live")
+
+    watch.page.route("**/api/v1/**", refusal(slug))
+    watch.page.get_by_role("link", name="Jobs").click()
+    expect(watch.page.locator(".banner")).to_contain_text(said, timeout=HEALS_MS)
+    watch.page.unroute_all(behavior="ignoreErrors")
+
+    expect(watch.page.locator(".banner")).to_have_count(0, timeout=HEALS_MS)
+
+
+def test_history_away_is_said_where_it_would_stand(stage: Stage, open_page: OpenPage) -> None:
+    watch = open_page(f"{stage.url}#/workers")
+    watch.expected += ["status of 503"]
+    expect(watch.page.locator(".side .link")).to_have_text("live")
+
+    watch.page.route("**/api/v1/executions/**", refusal("repository-unavailable"))
+    watch.page.get_by_role("link", name="Overview").click()
+
+    expect(watch.page.locator(".banner")).to_contain_text("Postgres cannot be reached")
+    expect(watch.page.locator(".verdict")).to_be_visible()
+    watch.page.unroute_all(behavior="ignoreErrors")
+
+
+def refusal(slug: str | None) -> Callable[[Route], None]:
+    """An answer 503, or none."""
+
+    def refuse(route: Route) -> None:
+        if slug is None:
+            route.abort()
+        else:
+            body = {"type": f"/problems/{slug}", "title": "Away", "status": 503, "detail": "It is away."}
+            route.fulfill(status=503, content_type="application/problem+json", body=json.dumps(body))
+
+    return refuse
