@@ -1,4 +1,4 @@
-"""Text that runs, where a page takes text for markup, an address or code. Each sets `window.fired` or opens a dialog."""
+"""Text that runs where a page takes text for markup, an address or code: each sets `window.fired`."""
 
 SCRIPT = "window.fired=true"
 

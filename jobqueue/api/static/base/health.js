@@ -16,6 +16,9 @@ export function concerns(overview) {
 
 export const failureShare = ({ completed, failed }) => (completed + failed > 0 ? failed / (completed + failed) : null);
 
+/** Whether no job was ever enqueued. */
+export const unused = (overview) => overview.queues.every((queue) => queue.enqueued === 0);
+
 export const unserved = (queue) => queue.workers === 0 && !queue.paused && queue.ready + Math.max(queue.running, 0) > 0;
 
 function ofQueue(queue) {

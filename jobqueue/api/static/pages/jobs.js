@@ -3,6 +3,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { get, path } from "../base/api.js";
 import { overview, queueNames } from "../base/live.js";
+import { unused } from "../base/health.js";
 import { filter, href, route } from "../base/route.js";
 import { shortId, span } from "../base/format.js";
 import { may, session } from "../base/session.js";
@@ -86,7 +87,7 @@ function Actions({ asked, onBulk }) {
 
 function Nothing({ asked }) {
   if (Object.keys(asked).length) return html`<p>No job matches.</p><p><button type="button" onClick=${() => filter({ q: "", state: "", type: "", queue: "" })}>Clear the filter</button></p>`;
-  return overview.value?.queues.length ? html`<p>No job is known any more; the queues are empty.</p>` : html`<${FirstJob} />`;
+  return overview.value && !unused(overview.value) ? html`<p>No job is known any more; the queues are empty.</p>` : html`<${FirstJob} />`;
 }
 
 const error = (job) => [job.last_error, job.error_message].filter(Boolean).join(": ");

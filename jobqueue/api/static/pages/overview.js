@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/preact.js";
 import { link, overview } from "../base/live.js";
-import { concerns, failureShare } from "../base/health.js";
+import { concerns, failureShare, unused } from "../base/health.js";
 import { count, percent, plural, rate, span, time } from "../base/format.js";
 import { href } from "../base/route.js";
 import { session } from "../base/session.js";
@@ -14,11 +14,17 @@ import { History, Recent } from "./overview_chart.js";
 
 export function Overview() {
   const now = overview.value;
-  const chart = session.value.history ? History : Recent;
   return html`
     <h1 class="unseen">Overview</h1>
     <${Verdict} of=${now} />
-    ${now && !now.queues.length && html`<section class="card"><${FirstJob} /></section>`}
+    ${(now || link.value === "lost") && html`<${Rest} of=${now} />`}`;
+}
+
+// Drawn once it is known what stands above it, so that nothing is pushed down.
+function Rest({ of: now }) {
+  const chart = session.value.history ? History : Recent;
+  return html`
+    ${now && unused(now) && html`<section class="card"><${FirstJob} /></section>`}
     <${Tiles} of=${now} />
     <section class="card" aria-label="Completed and failed"><${chart} /></section>
     <section class="card" aria-labelledby="queues">
@@ -32,7 +38,7 @@ function Verdict({ of }) {
   if (!of) return html`<section class="verdict waiting" aria-busy="true"><p class="headline">Looking…</p><p class="mute">Asking for the state of all queues.</p></section>`;
   const found = concerns(of);
   const level = found[0]?.level ?? "good";
-  const headline = !of.queues.length ? "Nothing to do yet" : found.length ? `${plural(found.length, "thing")} ${found.length === 1 ? "needs" : "need"} attention` : "All is well";
+  const headline = unused(of) ? "Nothing to do yet" : found.length ? `${plural(found.length, "thing")} ${found.length === 1 ? "needs" : "need"} attention` : "All is well";
   return html`
     <section class=${`verdict ${level}`} aria-live="polite">
       <p class="headline">${headline}</p>
@@ -45,7 +51,7 @@ function Verdict({ of }) {
 const Concern = ({ of }) => html`<li class=${of.level}><a href=${href(["queues", of.queue])}>${of.queue}</a> ${of.text}</li>`;
 
 function calm(of) {
-  if (!of.queues.length) return `The first job makes its queue. ${plural(of.workers, "worker")}.`;
+  if (unused(of)) return `No job was ever enqueued. ${plural(of.workers, "worker")} ${of.workers === 1 ? "waits" : "wait"}.`;
   const waits = of.oldest_ready_ms ? `nothing waits longer than ${span(of.oldest_ready_ms)}` : "nothing waits";
   return `${plural(of.queues.length, "queue")}, ${plural(of.workers, "worker")}; ${waits}.`;
 }
