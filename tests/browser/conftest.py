@@ -18,6 +18,7 @@ from tests.browser.watch import Watch  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 OpenPage = Callable[..., Watch]
+playwright.expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from aiohttp import web
 from jobqueue.access.key import mint
 from jobqueue.api.app import create_app
 from jobqueue.api.server import serving
@@ -15,7 +16,7 @@ from jobqueue.api.server import serving
 from jobqueue import Job, JobQueue, Worker
 from jobqueue.access.scope import Kind
 from jobqueue.config import Settings
-from jobqueue.job import JobState
+from jobqueue.job import JobState, new_id
 from jobqueue.repository.base import LetterFilter
 from tests.browser.shop import Shop, registry_of
 from testutil.eventually import eventually
@@ -42,11 +43,12 @@ class Stage:
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(_LONGEST_S)
 
-    def enqueue(self, task: str, many: int = 1, **payload: Any) -> list[str]:
+    def enqueue(self, task: str, many: int = 1, queue: str = "default", **payload: Any) -> list[str]:
         """Queue *many* of them; their ids."""
 
         async def run() -> list[str]:
-            results = await self.queue.enqueue_many(Job(task, payload).replace(max_retries=0) for _ in range(many))
+            job = Job(task, payload).replace(queue=queue, max_retries=0)
+            results = await self.queue.enqueue_many(job.replace(id=new_id()) for _ in range(many))
             return [result.job_id for result in results]
 
         return self.do(run)
@@ -89,6 +91,7 @@ def staged(
     *,
     require_keys: bool = False,
     worker: bool = True,
+    mount: str = "",
 ) -> Iterator[Stage]:
     """Start everything; stop it at the end."""
     given = {"REDIS_URL": redis_url, "JOBQUEUE_NAMESPACE": namespace}
@@ -109,8 +112,12 @@ def staged(
             running = [asyncio.create_task(part) for part in parts]
             stack.push_async_callback(end, running, shop)
             app = create_app(queue, registry=registry, require_keys=require_keys)
+            if mount:
+                site = web.Application()
+                site.add_subapp(mount, app)
+                app = site
             url = await stack.enter_async_context(serving(app, host="127.0.0.1", port=0))
-            ready.append(Stage(f"{url.rstrip('/')}/", queue, shop, asyncio.get_running_loop()))
+            ready.append(Stage(f"{url.rstrip('/')}{mount}/", queue, shop, asyncio.get_running_loop()))
             started.set()
             await stop.wait()
 

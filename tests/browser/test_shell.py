@@ -109,24 +109,23 @@ def test_an_empty_stage_tells_how_to_enqueue_a_first_job(stage: Stage, page: Pag
 
 
 def test_a_queue_is_paused_resumed_and_purged_after_its_name_was_typed(stage: Stage, page: Page) -> None:
-    (first,) = stage.enqueue("greet", name="Ada")
-    stage.until(JobState.COMPLETED, first)
+    waiting = stage.enqueue("greet", many=4, queue="parked", name="Ada")
 
     page.goto(f"{stage.url}#/queues")
-    page.get_by_role("button", name="Pause default").click()
+    expect(page.get_by_role("row").filter(has_text="parked").locator(".zero")).to_have_text("0")
+    page.get_by_role("button", name="Pause parked").click()
     expect(page.get_by_text("paused", exact=True)).to_be_visible()
-    waiting = stage.enqueue("greet", many=4, name="Ada")
-    page.get_by_role("button", name="Purge default").click()
+    page.get_by_role("button", name="Purge parked").click()
     dialog = page.get_by_role("dialog")
     purge = dialog.get_by_role("button", name="Purge")
-    dialog.get_by_label("Type the queue's name").fill("defaul")
+    dialog.get_by_label("Type the queue's name").fill("park")
     expect(purge).to_be_disabled()
-    dialog.get_by_label("Type the queue's name").fill("default")
+    dialog.get_by_label("Type the queue's name").fill("parked")
     purge.click()
 
     expect(page.get_by_role("status").filter(has_text="4 jobs cancelled.")).to_be_visible()
     stage.until(JobState.CANCELLED, *waiting)
-    page.get_by_role("button", name="Resume default").click()
+    page.get_by_role("button", name="Resume parked").click()
     expect(page.get_by_text("paused", exact=True)).to_have_count(0)
 
 
