@@ -7,6 +7,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jobqueue.api.app import create_app
     from jobqueue.app import JobQueue
     from jobqueue.broker.base import Enqueued, EnqueueResult, QueueStats
     from jobqueue.broker.redis_streams import RedisStreamsBroker
@@ -100,6 +101,7 @@ __all__ = [
     "UnknownTask",
     "Worker",
     "__version__",
+    "create_app",
     "current_job",
     "log_attempts",
 ]
@@ -154,6 +156,7 @@ _HOMES = {
     "Task": "jobqueue.registry",
     "UnknownTask": "jobqueue.errors",
     "Worker": "jobqueue.runner",
+    "create_app": "jobqueue.api.app",
     "current_job": "jobqueue.context",
     "log_attempts": "jobqueue.middleware",
 }

@@ -1,5 +1,6 @@
 """What callers send. Strict: unknown fields are refused, and no value is bent into another type."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -12,17 +13,33 @@ from jobqueue.job import JobState
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:\-]{0,63}$"
 UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
+INSTANT = (
+    r"^(19[7-9][0-9]|[2-8][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Pattern = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:\-]{0,63})?\*?$", min_length=1)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
+# Words of our own, without the value: what breaks a rule may be a secret in the wrong place.
 def _duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        raise ValueError("must be text such as 500ms, 30s, 5m, 1h, 1h30m or 2d")
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError("must be a duration such as 500ms, 30s, 5m, 1h, 1h30m or 2d") from error
 
 
 def _instant(value: object) -> object:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(value, str) or not re.fullmatch(INSTANT, value):
+        raise ValueError("must be an instant such as 2026-12-25T09:00:00Z, from 1970 on, with its offset")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("is no date that exists") from error
 
 
 Duration = Annotated[
@@ -40,7 +57,7 @@ Duration = Annotated[
 Instant = Annotated[
     AwareDatetime,
     BeforeValidator(_instant),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-12-25T09:00:00Z"]}),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT, "examples": ["2026-12-25T09:00:00Z"]}),
 ]
 
 

@@ -163,6 +163,12 @@ class Depth(View):
     delayed: int
 
 
+class Purged(View):
+    """How many waiting jobs were cancelled."""
+
+    cancelled: int
+
+
 class Running(View):
     """A job that a worker runs."""
 

@@ -1,0 +1,45 @@
+"""About this server: is it up, is it ready, what it speaks, what its problems mean."""
+
+import html
+
+from aiohttp import web
+
+from jobqueue.api import view
+from jobqueue.api.call import Call
+from jobqueue.api.openapi import document
+from jobqueue.api.problem import KINDS, Kind, Refusal
+from jobqueue.api.route import Reply
+
+
+async def health(call: Call) -> view.Health:
+    """The process answers."""
+    return view.Health(status="ok", checks={})
+
+
+async def ready(call: Call) -> Reply:
+    """Redis answers; so does Postgres, where it is configured, with every migration applied."""
+    found = await call.site.readiness.health()
+    return Reply(view=found, status=200 if found.status == "ready" else 503)
+
+
+async def openapi(call: Call) -> web.StreamResponse:
+    """The routes and models, as OpenAPI 3.1."""
+    return web.json_response(document(call.site.routes, mount=call.mount))
+
+
+async def problem(call: Call) -> web.StreamResponse:
+    """A page about one kind of problem."""
+    kind = KINDS.get(call.path["slug"])
+    if kind is None:
+        raise Refusal("not-found", "there is no such kind of problem")
+    return web.Response(text=page(kind), content_type="text/html")
+
+
+def page(kind: Kind) -> str:
+    """The page about a kind of problem."""
+    title, meaning, way_out = (html.escape(each) for each in (kind.title, kind.meaning, kind.way_out))
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head><body>'
+        f"<h1>{title}</h1><p><code>{kind.slug}</code>, status {kind.status}</p>"
+        f"<p>{meaning}</p><h2>What to do</h2><p>{way_out}</p></body></html>\n"
+    )

@@ -1,0 +1,158 @@
+"""`/jobs`: queue, look up, search, cancel, retry."""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from jobqueue.access.scope import Scope
+from jobqueue.api import show, view
+from jobqueue.api.call import Call
+from jobqueue.api.intake import Intake, intake
+from jobqueue.api.pipeline import json_of
+from jobqueue.api.problem import Refusal
+from jobqueue.api.repeat import Repetition, once
+from jobqueue.api.request import NewJob, NewJobs
+from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob
+from jobqueue.job import JobState
+from jobqueue.repository.base import LetterState
+from jobqueue.status import JobHandle, JobStatus
+
+REFUSED_ITEM = (InvalidJob, IdempotencyConflict, Refusal)
+
+
+async def create(call: Call) -> web.StreamResponse:
+    """201 with the job; 200 with the one that stands in its place."""
+    new: NewJob = call.body
+
+    async def do(repeated: Repetition | None) -> web.Response:
+        taken = intake(call, new)
+        handle = await taken.enqueue(call.queue, idempotency_key=repeated and repeated.of_job())
+        shown = await _shown(call, taken, handle, repeated)
+        created = handle.created or repeated is not None
+        return web.Response(
+            body=json_of(shown),
+            status=201 if created else 200,
+            headers={"Location": f"{call.mount}/api/v1/jobs/{handle.id}"},
+            content_type="application/json",
+        )
+
+    return await once(call, do)
+
+
+async def _shown(call: Call, taken: Intake, handle: JobHandle, repeated: Repetition | None) -> view.Job:
+    masked = call.site.settings.mask_fields
+    if handle.created:
+        return show.new_job(taken.job, due_at=taken.due_at, masked=masked)
+    status = await call.queue.get(handle.id, queue=handle.queue)
+    if status is not None:
+        return show.job(status, masked)
+    if repeated is not None:
+        # It was queued by a request that was never answered, and has ended since; the history may not have it yet.
+        return show.new_job(taken.job.replace(id=handle.id), due_at=None, masked=masked)
+    raise Refusal(
+        "conflict",
+        f"job {handle.id} was queued before in its place; it has ended since, and is not known any more",
+        job_id=handle.id,
+    )
+
+
+async def create_many(call: Call) -> web.StreamResponse:
+    """One result for each job; what is refused does not hold up the others."""
+    new: NewJobs = call.body
+
+    async def do(repeated: Repetition | None) -> web.Response:
+        taken = [_try_intake(call, each) for each in new.jobs]
+        results = await _enqueue_all(call, taken, repeated)
+        queued = sum(each.status == "new" for each in results)
+        return web.Response(
+            body=json_of(view.QueuedJobs(results=results, queued=queued)), content_type="application/json"
+        )
+
+    return await once(call, do)
+
+
+def _try_intake(call: Call, new: NewJob) -> Intake | Exception:
+    try:
+        return intake(call, new)
+    except REFUSED_ITEM as error:
+        return error
+
+
+async def _enqueue_all(
+    call: Call, taken: Sequence[Intake | Exception], repeated: Repetition | None
+) -> list[view.Queued]:
+    """All at once: they share round trips."""
+
+    async def one(number: int, item: Intake | Exception) -> view.Queued:
+        if isinstance(item, Exception):
+            return _refused(item)
+        key = None if repeated is None else repeated.of_job(number)
+        try:
+            handle = await item.enqueue(call.queue, idempotency_key=key)
+        except REFUSED_ITEM as error:
+            return _refused(error)
+        return view.Queued(status="new" if handle.created else "exists", id=handle.id, error=None)
+
+    results = await asyncio.gather(*(one(number, item) for number, item in enumerate(taken)), return_exceptions=True)
+    failed = next((each for each in results if isinstance(each, BaseException)), None)
+    if failed is not None:
+        raise failed
+    return [each for each in results if isinstance(each, view.Queued)]
+
+
+def _refused(error: Exception) -> view.Queued:
+    detail = error.detail if isinstance(error, Refusal) else str(error)
+    job_id = error.job_id if isinstance(error, IdempotencyConflict) else None
+    return view.Queued(status="refused", id=job_id, error=detail)
+
+
+async def get(call: Call) -> view.JobDetail:
+    """A job, in any place, with all its attempts."""
+    status = await visible_job(call, call.path["id"])
+    return show.job_detail(status, call.site.settings.mask_fields, await _can(call, status))
+
+
+async def visible_job(call: Call, job_id: str) -> JobStatus:
+    """A job of the caller's queues.
+
+    Raises:
+        Refusal: there is none; of other queues it is not told that there is.
+    """
+    status = await call.queue.get(job_id)
+    if status is None or not call.caller.sees(status.queue):
+        raise Refusal("not-found", f"no job {job_id} is known")
+    return status
+
+
+async def _can(call: Call, status: JobStatus) -> list[show.Can]:
+    scopes, can = call.caller.scopes, list[show.Can]()
+    if not status.ended and Scope.JOBS_CANCEL in scopes:
+        can.append("cancel")
+    if status.state in (JobState.SCHEDULED, JobState.RETRYING) and Scope.JOBS_RETRY in scopes:
+        can.append("retry")
+    if status.state is JobState.DEAD and {Scope.JOBS_RETRY, Scope.DLQ_WRITE} & scopes and await _is_dead(call, status):
+        if Scope.JOBS_RETRY in scopes:
+            can.append("retry")
+        if Scope.DLQ_WRITE in scopes:
+            can.append("edit")
+    return can
+
+
+async def _is_dead(call: Call, status: JobStatus) -> bool:
+    """Whether its dead letter is still there: it may have been deleted."""
+    try:
+        letter = await call.queue.dead_letters.get(status.id)
+    except DeadLetterNotFound:
+        return False
+    return letter.state is LetterState.DEAD
+
+
+async def cancel(call: Call) -> view.Cancelled:
+    """Cancel one job."""
+    status = await visible_job(call, call.path["id"])
+    state = await call.queue.cancel(status.id, queue=status.queue)
+    if state is None:
+        raise Refusal("conflict", f"job {status.id} is {status.state.value}: there is nothing to cancel")
+    call.note(status.id, queue=status.queue, type=status.type, state=state.value)
+    return view.Cancelled(id=status.id, state=state)

@@ -1,0 +1,71 @@
+"""`/queues`: how they do; hold, let go, empty."""
+
+import asyncio
+
+from jobqueue.api import show, view
+from jobqueue.api.call import Call
+from jobqueue.api.problem import Refusal
+from jobqueue.api.request import Purge
+from jobqueue.repository.base import LetterFilter
+
+
+async def ls(call: Call) -> view.Queues:
+    """The caller's queues."""
+    names = sorted(name for name in await call.queue.queues() if call.caller.sees(name))
+    return view.Queues(items=await asyncio.gather(*(_look(call, name) for name in names)))
+
+
+async def stats(call: Call) -> view.Queue:
+    """One queue in full."""
+    return await _look(call, await there(call))
+
+
+async def depth(call: Call) -> view.Depth:
+    """What waits in one queue."""
+    found = await call.queue.stats(await there(call))
+    return view.Depth(name=found.queue, depth=show.depth(found), ready=found.depth, delayed=found.delayed)
+
+
+async def pause(call: Call) -> view.Queue:
+    """Let no more jobs be started."""
+    name = await there(call)
+    await call.queue.pause(name)
+    call.note(name)
+    return await _look(call, name)
+
+
+async def resume(call: Call) -> view.Queue:
+    """Undo `pause`."""
+    name = await there(call)
+    await call.queue.resume(name)
+    call.note(name)
+    return await _look(call, name)
+
+
+async def purge(call: Call) -> view.Purged:
+    """Cancel what waits; the queue's name must be said twice."""
+    name, body = await there(call), call.body
+    assert isinstance(body, Purge)
+    if body.confirm != name:
+        raise Refusal("conflict", f"to purge this queue, `confirm` must be its name: {name!r}")
+    cancelled = await call.queue.purge(name, delayed=body.delayed)
+    call.note(name, cancelled=cancelled, delayed=body.delayed)
+    return view.Purged(cancelled=cancelled)
+
+
+async def there(call: Call) -> str:
+    """The queue of the path.
+
+    Raises:
+        Refusal: there is none of this name that the caller sees.
+    """
+    name = call.path["name"]
+    if not call.caller.sees(name) or name not in await call.queue.queues():
+        raise Refusal("not-found", f"there is no queue {name!r}; one begins with its first job or worker")
+    return name
+
+
+async def _look(call: Call, name: str) -> view.Queue:
+    found = await call.queue.stats(name)
+    dead = await call.queue.dead_letters.count(LetterFilter(queue=name))
+    return show.queue(found, dead=dead, slots=None)

@@ -1,0 +1,55 @@
+"""Fields whose values are not shown, and how an edited payload gets them back."""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+MASK: Final = "***"
+
+
+class NothingBehind(ValueError):
+    """An edited payload has a mask where the original has no masked value; the message names the place."""
+
+
+def mask(value: Any, fields: Collection[str]) -> Any:
+    """*value* with every field of these names, at any depth and in any case, shown as `***`."""
+    if isinstance(value, dict):
+        return {name: MASK if _hidden(name, fields) else mask(inner, fields) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [mask(each, fields) for each in value]
+    return value
+
+
+def unmask(edited: Any, original: Any, fields: Collection[str], *, place: str = "") -> Any:
+    """*edited* with the values of *original* where it still shows `***` for a masked field.
+
+    Raises:
+        NothingBehind: there is no such field in *original*.
+    """
+    if isinstance(edited, dict):
+        before = original if isinstance(original, dict) else {}
+        return {
+            name: _restored(name, inner, before, f"{place}.{name}", fields)
+            if inner == MASK and _hidden(name, fields)
+            else unmask(inner, before.get(name), fields, place=f"{place}.{name}")
+            for name, inner in edited.items()
+        }
+    if isinstance(edited, list):
+        items = original if isinstance(original, list) else []
+        return [
+            unmask(each, items[number] if number < len(items) else None, fields, place=f"{place}.{number}")
+            for number, each in enumerate(edited)
+        ]
+    return edited
+
+
+def _restored(name: str, inner: Any, before: dict[str, Any], place: str, fields: Collection[str]) -> Any:
+    if name not in before:
+        raise NothingBehind(
+            f"payload{place} is {inner!r}, and the job's own payload has no such field to take the value from; "
+            f"write the value"
+        )
+    return before[name]
+
+
+def _hidden(name: str, fields: Collection[str]) -> bool:
+    return name.lower() in fields

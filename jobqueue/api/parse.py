@@ -1,0 +1,125 @@
+"""From an HTTP request to the models of its route."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from jobqueue.api.decode import NotJson, read_json
+from jobqueue.api.problem import Refusal
+from jobqueue.api.request import NAME, UUID
+from jobqueue.api.route import Route
+from jobqueue.config import ApiSettings
+
+PATH_RULES: Final[Mapping[str, str]] = {
+    "id": UUID,
+    "name": NAME,
+    "key": r"^[A-Za-z0-9]{1,32}$",
+    "slug": r"^[a-z-]{1,40}$",
+    "file": r"^[A-Za-z0-9._/-]{1,200}$",
+}
+_MOST_ERRORS: Final = 50
+
+
+async def read_call(
+    request: web.Request, route: Route, settings: ApiSettings
+) -> tuple[Mapping[str, str], BaseModel | None, BaseModel | None]:
+    """Path, query and body of a request, checked.
+
+    Raises:
+        Refusal: with every rule that is broken.
+    """
+    path = _path(request)
+    query = _query(request, route)
+    body = await _body(request, route, settings)
+    return path, query, body
+
+
+def _path(request: web.Request) -> Mapping[str, str]:
+    found = dict(request.match_info)
+    for name, value in found.items():
+        rule = PATH_RULES[name]
+        if not re.fullmatch(rule, value):
+            raise _invalid("path", [{"loc": ["path", name], "msg": f"must match {rule}"}])
+    return found
+
+
+def _query(request: web.Request, route: Route) -> BaseModel | None:
+    names = list(request.query)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise _invalid("query", [{"loc": ["query", name[:64]], "msg": "is given twice"} for name in twice])
+    if route.query is None:
+        unknown = [{"loc": ["query", name[:64]], "msg": "is not known here"} for name in names]
+        if unknown:
+            raise _invalid("query", unknown[:_MOST_ERRORS])
+        return None
+    return _validated(route.query, dict(request.query), "query")
+
+
+async def _body(request: web.Request, route: Route, settings: ApiSettings) -> BaseModel | None:
+    if route.body is None:
+        return None
+    raw = await read_body(request, settings.max_body)
+    if not raw and route.body_optional:
+        return route.body()
+    _check_media_type(request)
+    try:
+        value = read_json(raw)
+    except NotJson as error:
+        raise _invalid("body", [{"loc": ["body"], "msg": str(error)}]) from error
+    return _validated(route.body, value, "body")
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body, counted while it comes in.
+
+    Raises:
+        Refusal: it is larger than *limit*, compressed, or breaks off.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refusal("unsupported-media-type", "the body is compressed; send it as it is")
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    except (web.RequestPayloadError, ValueError) as error:
+        raise _invalid("body", [{"loc": ["body"], "msg": "the body breaks off, or its framing is wrong"}]) from error
+    return bytes(body)
+
+
+def _check_media_type(request: web.Request) -> None:
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != "application/json" or charset != "utf-8":
+        raise Refusal("unsupported-media-type", "send JSON in UTF-8, with `Content-Type: application/json`")
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal("body-too-large", f"the body is larger than {limit} bytes")
+
+
+def _validated(model: type[BaseModel], value: Any, where: str) -> BaseModel:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _invalid(where, [_told(where, each) for each in found[:_MOST_ERRORS]]) from error
+
+
+def _told(where: str, error: ErrorDetails) -> Mapping[str, Any]:
+    """Where and what, never the value: it may be a secret, and this goes into logs of proxies."""
+    place = [part if isinstance(part, int) else part[:64] for part in error["loc"]]
+    return {"loc": [where, *place], "msg": error["msg"]}
+
+
+def _invalid(where: str, errors: list[Any]) -> Refusal:
+    first = ".".join(map(str, errors[0]["loc"]))
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return Refusal("invalid-request", f"{first}: {errors[0]['msg']}{more}", errors=errors)
