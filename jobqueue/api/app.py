@@ -1,6 +1,6 @@
 """`create_app`: the HTTP API and the dashboard as an aiohttp application, to be served or mounted."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobqueue.app import JobQueue
 from jobqueue.config import ApiSettings
@@ -10,6 +10,8 @@ from jobqueue.registry import Registry
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from jobqueue.api.live import Live
+
 
 def create_app(
     queue: JobQueue,
@@ -17,7 +19,7 @@ def create_app(
     registry: Registry | None = None,
     require_keys: bool = True,
     settings: ApiSettings | None = None,
-    live: Any = None,
+    live: "Live | None" = None,
 ) -> "web.Application":
     """The HTTP API of *queue* with its dashboard.
 
@@ -30,11 +32,13 @@ def create_app(
         registry: the tasks, for their schemas; payloads of those are checked before they are queued.
         require_keys: False lets everybody on this machine do all, as long as no key was ever made.
         settings: otherwise those that the queue was made with.
+        live: what looks at the queues, where you run it; otherwise the application has its own.
 
     Raises:
-        MissingExtra: aiohttp is not installed.
+        MissingExtra: aiohttp or prometheus_client is not installed.
     """
     require("aiohttp", "api")
+    require("prometheus_client", "api")
     # Imported when it is asked for: a program that only enqueues never loads aiohttp.
     application: web.Application = require("jobqueue.api.assembly", "api").assemble(
         queue, registry=registry, require_keys=require_keys, settings=settings, live=live

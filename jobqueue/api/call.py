@@ -11,9 +11,11 @@ from jobqueue.access.base import Access, AuditEntry
 from jobqueue.access.gate import Gate
 from jobqueue.api.caller import Caller, Callers
 from jobqueue.api.cursor import seal, unseal
+from jobqueue.api.events import Events
+from jobqueue.api.health import Readiness
+from jobqueue.api.live import Live
 from jobqueue.api.mask import mask
 from jobqueue.api.problem import Refusal
-from jobqueue.api.readiness import Readiness
 from jobqueue.app import JobQueue
 from jobqueue.config import ApiSettings
 from jobqueue.registry import Registry
@@ -29,7 +31,10 @@ class Site:
     callers: Callers
     access: Access | None
     gate: Gate | None
-    live: Any
+    live: Live
+    events: Events
+    runs_live: bool
+    """Whether this app runs the sampler itself."""
     readiness: Readiness
     routes: Sequence[Any]
 

@@ -12,7 +12,7 @@ from jobqueue.access.gate import Gate
 from jobqueue.access.scope import Scope, covers
 from jobqueue.api.problem import Refusal
 from jobqueue.clock import Clock
-from jobqueue.errors import Denied, TooMany
+from jobqueue.errors import Denied, JobQueueError, TooMany
 
 COOKIE: Final = "__Host-jobqueue"
 EVERYTHING: Final = ("*",)
@@ -105,6 +105,13 @@ class Callers:
         if key_id is None:
             raise unauthenticated("the session has ended; sign in again")
         return Caller.with_key(await gate.resolve(key_id), by_cookie=True)
+
+    async def still(self, request: web.Request, scope: Scope) -> bool:
+        """Whether who sent *request* may go on to do *scope*: the key may be void by now."""
+        try:
+            return scope in (await self.of(request)).scopes
+        except (Refusal, JobQueueError):
+            return False
 
     async def limit(self, caller: Caller) -> None:
         """Count a request against the rate of the caller's key.

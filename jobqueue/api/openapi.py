@@ -123,7 +123,8 @@ def _good(route: Route) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "Done."}
     if isinstance(route.answer, str):
-        return {"description": route.summary, "content": {route.answer: {"schema": {"type": "string"}}}}
+        kind = "object" if route.answer == "application/json" else "string"
+        return {"description": route.summary, "content": {route.answer: {"schema": {"type": kind}}}}
     return {"description": route.summary, "content": {"application/json": {"schema": _ref(route.answer)}}}
 
 

@@ -61,7 +61,10 @@ def refuse_other_sites(request: web.Request, *, by_cookie: bool) -> None:
 
 
 def _same(origin: str, request: web.Request) -> bool:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == request.headers.get("Host", "").lower()
 
 

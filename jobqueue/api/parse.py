@@ -48,8 +48,10 @@ def _path(request: web.Request) -> Mapping[str, str]:
 
 
 def _query(request: web.Request, route: Route) -> BaseModel | None:
-    names = list(request.query)
-    twice = sorted({name for name in names if names.count(name) > 1})
+    if route.any_query:
+        return None
+    names = sorted(set(request.query))
+    twice = [name for name in names if len(request.query.getall(name)) > 1]
     if twice:
         raise _invalid("query", [{"loc": ["query", name[:64]], "msg": "is given twice"} for name in twice])
     if route.query is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -43,6 +44,7 @@ _STATUS_SLUGS: Final = {
     405: "method-not-allowed",
     413: "body-too-large",
     415: "unsupported-media-type",
+    503: "too-many-requests",
 }
 
 
@@ -78,7 +80,7 @@ class Pipeline:
         except Exception as error:
             refusal = refusal_of(error)
             if refusal.kind.slug == "internal":
-                _log.exception("api.failed", request_id=request_id, method=request.method, path=request.path)
+                _log_failure("api.failed", error, request_id=request_id, method=request.method, path=request.path)
             return self._problem(request, refusal, request_id)
 
     async def _checked(
@@ -192,15 +194,20 @@ async def _keep_audit(action: str, call: Call) -> None:
             continue
         try:
             await call.site.access.audit.append(entry)
-        except Exception:
+        except Exception as error:
             # It has been done, and cannot be undone: the row is lost, the line in the log is not.
-            _log.exception("audit.lost", action=action, target=entry.target, request_id=entry.request_id)
+            _log_failure("audit.lost", error, action=action, target=entry.target, request_id=entry.request_id)
+
+
+def _log_failure(event: str, error: Exception, **facts: str) -> None:
+    # Formatted here: structlog's own default prints local variables, and so payloads and keys.
+    _log.error(event, exception="".join(traceback.format_exception(error)), **facts)
 
 
 def _refusal_of_http(error: web.HTTPException) -> Refusal:
     """An error of aiohttp's own, without its words."""
     slug = _STATUS_SLUGS.get(error.status, "internal" if error.status >= 500 else "invalid-request")
-    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
     return Refusal(slug, KINDS[slug].title, headers=headers)
 
 

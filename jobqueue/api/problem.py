@@ -10,6 +10,7 @@ from jobqueue.errors import (
     Backpressure,
     BrokerError,
     BrokerUnavailable,
+    ConfigError,
     DeadLetterNotFound,
     EnqueueUncertain,
     IdempotencyConflict,
@@ -218,6 +219,7 @@ _AGAIN: Final = {"retry_after": RETRY_AFTER}
 # The first that fits. Words of an adapter's errors may hold addresses, and stay inside.
 _TRANSLATIONS: Final = (
     _Translation(InvalidJob, "invalid-job"),
+    _Translation(ConfigError, "invalid-request"),
     _Translation(IdempotencyConflict, "idempotency-conflict"),
     _Translation(EnqueueUncertain, "uncertain"),
     _Translation(DeadLetterNotFound, "not-found", "there is no such dead letter"),
@@ -240,3 +242,20 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, TimeoutError):
         return Refusal("timeout", "the request was not answered in time")
     return Refusal("internal", "an unexpected error; it is in the server's log under this request_id")
+
+
+def page_of_kinds() -> str:
+    """`docs/reference/problems.md`."""
+    lines = [
+        "# Problems",
+        "",
+        "Errors of the HTTP API are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems: "
+        "`application/problem+json` with `type`, `title`, `status`, `detail`, `instance` and `request_id`. "
+        "`type` is the address of a page about the kind, `<where the API is>/problems/<kind>`; programs tell kinds "
+        "apart by its end. `request_id` finds the request in the server's log.",
+        "",
+        "| kind | status | what it means | what to do |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{kind.slug}` | {kind.status} | {kind.meaning} | {kind.way_out} |" for kind in KINDS.values()]
+    return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) else value
 
 
-Limit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_ITEMS)]
+Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS), BeforeValidator(_whole)]
 Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,4000}$")]
 Id = Annotated[str, StringConstraints(pattern=UUID)]
 

@@ -45,8 +45,9 @@ def repetition(call: Call) -> Repetition | None:
     try:
         (text,) = given
         check_key(HEADER, text)
+        text.encode("ascii")
     except (ValueError, InvalidJob) as error:
-        rule = "must stand once, with 1 to 200 printable characters without blanks"
+        rule = "must stand once, with 1 to 200 printable ASCII characters without blanks"
         errors = [{"loc": ["header", HEADER], "msg": rule}]
         raise Refusal("invalid-request", f"{HEADER} {rule}", errors=errors) from error
     parts = (call.caller.actor, call.request.method, call.request.path, text)

@@ -8,7 +8,6 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from jobqueue.access.scope import Kind, Scope
 from jobqueue.clock import parse_duration
-from jobqueue.job import JobState
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:\-]{0,63}$"
 UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
@@ -31,6 +30,11 @@ def _duration(value: object) -> object:
         return parse_duration(value)
     except ValueError as error:
         raise ValueError("must be a duration such as 500ms, 30s, 5m, 1h, 1h30m or 2d") from error
+
+
+def _integer(value: object) -> object:
+    """`2.0` is an integer in JSON Schema, whatever wrote it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _instant(value: object) -> object:
@@ -74,8 +78,12 @@ class NewJob(Body):
     payload: dict[str, Any] = Field(default_factory=dict)
     id: Annotated[str, StringConstraints(pattern=UUID)] | None = None
     queue: Name | None = None
-    priority: Literal["critical", "high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)] | None = None
-    max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
+    priority: (
+        Literal["critical", "high", "medium", "low"]
+        | Annotated[int, Field(ge=0, le=9), BeforeValidator(_integer)]
+        | None
+    ) = None
+    max_retries: Annotated[int, Field(ge=0, le=1000), BeforeValidator(_integer)] | None = None
     timeout: Duration | None = None
     delay: Duration | None = None
     scheduled_at: Instant | None = None
@@ -90,23 +98,43 @@ class NewJobs(Body):
     jobs: Annotated[list[NewJob], Field(min_length=1, max_length=500)]
 
 
-class JobsFilter(Body):
-    """Which jobs; what is left out means any."""
+class LiveJobs(Body):
+    """Which jobs that have not ended; what is left out means any."""
 
-    state: JobState | None = None
+    state: Literal["scheduled", "retrying", "queued", "running"] | None = None
     type: Name | None = None
     queue: Name | None = None
     q: Text | None = None
 
 
-class JobsAction(Body):
-    """What is to be done with every job of a filter, up to *limit* a call.
+class RetriableJobs(Body):
+    """Which jobs that wait for their time, or are dead; what is left out means any."""
+
+    state: Literal["scheduled", "retrying", "dead"]
+    type: Name | None = None
+    queue: Name | None = None
+    q: Text | None = None
+
+
+class CancelJobs(Body):
+    """Which jobs are to be cancelled, up to *limit* a call.
 
     With *dry_run*, nothing is done and the answer tells how many there are.
     """
 
-    filter: JobsFilter
-    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    filter: LiveJobs
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_integer)] = 200
+    dry_run: bool = False
+
+
+class RetryJobs(Body):
+    """Which jobs are to be let run now, up to *limit* a call.
+
+    With *dry_run*, nothing is done and the answer tells how many there are.
+    """
+
+    filter: RetriableJobs
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_integer)] = 200
     dry_run: bool = False
 
 
@@ -128,7 +156,7 @@ class LettersAction(Body):
     """
 
     filter: LettersFilter
-    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_integer)] = 200
     dry_run: bool = False
 
 

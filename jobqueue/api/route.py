@@ -62,6 +62,10 @@ class Route:
     problems: Sequence[str] = ()
     idempotent: bool = False
     """Takes an `Idempotency-Key`."""
+    any_query: bool = False
+    """Whatever stands behind the `?` is not looked at."""
+    head: bool = False
+    """Answers `HEAD`, too."""
     stream: bool = False
     """Lives on past the time limit."""
 

@@ -19,8 +19,6 @@ from jobqueue.status import JobStatus
 Can = Literal["cancel", "retry", "edit"]
 Masked = Collection[str]
 
-NO_RATES = view.Rates(enqueued=0.0, completed=0.0, failed=0.0)
-
 
 def new_job(job: Job, *, due_at: datetime | None, masked: Masked) -> view.Job:
     """A job just queued, as it was sent."""
@@ -168,30 +166,6 @@ def bucket(found: Bucket) -> view.Bucket:
 def done(many: Many) -> view.Done:
     """What came of an action on many."""
     return view.Done(**msgspec.structs.asdict(many))
-
-
-def queue(stats: QueueStats, *, dead: int, slots: int | None, rates: view.Rates = NO_RATES) -> view.Queue:
-    """One queue; *dead* counts its dead letters in the store, too."""
-    return view.Queue(
-        name=stats.queue,
-        paused=stats.paused,
-        depth=depth(stats),
-        ready=stats.depth,
-        running=stats.running,
-        delayed=stats.delayed,
-        dead=dead,
-        oldest_ready_ms=stats.oldest_ready_ms,
-        next_due_ms=stats.next_due_ms,
-        workers=stats.workers,
-        slots=slots,
-        rates=rates,
-        enqueued=stats.enqueued,
-        completed=stats.completed,
-        died=stats.died,
-        cancelled=stats.cancelled,
-        expired=stats.expired,
-        drift=stats.drift,
-    )
 
 
 def depth(stats: QueueStats) -> dict[Any, int]:

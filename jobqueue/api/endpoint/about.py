@@ -4,22 +4,32 @@ import html
 
 from aiohttp import web
 
-from jobqueue.api import view
 from jobqueue.api.call import Call
+from jobqueue.api.exposition import CONTENT_TYPE, api_exposition
+from jobqueue.api.health import health as look
 from jobqueue.api.openapi import document
 from jobqueue.api.problem import KINDS, Kind, Refusal
 from jobqueue.api.route import Reply
 
 
-async def health(call: Call) -> view.Health:
-    """The process answers."""
-    return view.Health(status="ok", checks={})
+async def health(call: Call) -> Reply:
+    """The process answers, and the loop that looks at the queues goes round."""
+    found = look([call.site.live.heartbeat] if call.site.runs_live else [], call.queue.parts.clock)
+    return Reply(view=found, status=200 if found.status == "ok" else 503)
 
 
 async def ready(call: Call) -> Reply:
     """Redis answers; so does Postgres, where it is configured, with every migration applied."""
-    found = await call.site.readiness.health()
+    found = await call.site.readiness.ready()
     return Reply(view=found, status=200 if found.status == "ready" else 503)
+
+
+async def metrics(call: Call) -> web.StreamResponse:
+    """The queues, for Prometheus. They belong to no process: scrape one API process, or take the `max`."""
+    if not call.caller.sees_all:
+        raise Refusal("forbidden", "metrics tell of all queues; this key covers some")
+    text = await api_exposition(call.site.live)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
 
 async def openapi(call: Call) -> web.StreamResponse:

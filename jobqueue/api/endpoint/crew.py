@@ -78,5 +78,4 @@ def _task(task: Task[..., Any]) -> view.Task:
 
 async def overview(call: Call) -> view.Overview:
     """Everything at a glance."""
-    found: view.Overview = await call.site.live.overview(call.caller.queues)
-    return found
+    return await call.site.live.overview(call.caller.queues)

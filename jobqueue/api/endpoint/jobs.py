@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from jobqueue.access.scope import Scope
-from jobqueue.api import show, view
+from jobqueue.api import query, show, view
 from jobqueue.api.call import Call
 from jobqueue.api.intake import Intake, intake
 from jobqueue.api.pipeline import json_of
 from jobqueue.api.problem import Refusal
 from jobqueue.api.repeat import Repetition, once
-from jobqueue.api.request import NewJob, NewJobs
+from jobqueue.api.request import CancelJobs, LiveJobs, NewJob, NewJobs, RetriableJobs, RetryJobs
 from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob
 from jobqueue.job import JobState
+from jobqueue.record import Many
 from jobqueue.repository.base import LetterState
-from jobqueue.status import JobHandle, JobStatus
+from jobqueue.search import JobFilter
+from jobqueue.status import ENDED, JobHandle, JobStatus
 
 REFUSED_ITEM = (InvalidJob, IdempotencyConflict, Refusal)
 
@@ -27,7 +29,7 @@ async def create(call: Call) -> web.StreamResponse:
 
     async def do(repeated: Repetition | None) -> web.Response:
         taken = intake(call, new)
-        handle = await taken.enqueue(call.queue, idempotency_key=repeated and repeated.of_job())
+        handle = await taken.enqueue(call.queue, idempotency_key=None if repeated is None else repeated.of_job())
         shown = await _shown(call, taken, handle, repeated)
         created = handle.created or repeated is not None
         return web.Response(
@@ -109,7 +111,12 @@ def _refused(error: Exception) -> view.Queued:
 
 async def get(call: Call) -> view.JobDetail:
     """A job, in any place, with all its attempts."""
-    status = await visible_job(call, call.path["id"])
+    return await detail(call, call.path["id"])
+
+
+async def detail(call: Call, job_id: str) -> view.JobDetail:
+    """A job of the caller's queues in full."""
+    status = await visible_job(call, job_id)
     return show.job_detail(status, call.site.settings.mask_fields, await _can(call, status))
 
 
@@ -148,6 +155,24 @@ async def _is_dead(call: Call, status: JobStatus) -> bool:
     return letter.state is LetterState.DEAD
 
 
+async def ls(call: Call) -> view.JobPage:
+    """A page of jobs: running, queued, delayed, then those that ended, newest first."""
+    asked: query.JobsQuery = call.query
+    where = await _where(call, asked)
+    if where.queues == ():
+        return view.JobPage(items=[], next_cursor=None)
+    found, more = await call.queue.find(where, limit=asked.limit, after=call.cursor())
+    masked = call.site.settings.mask_fields
+    return view.JobPage(items=[show.job(each, masked) for each in found], next_cursor=call.next_cursor(more))
+
+
+async def _where(call: Call, asked: query.JobsQuery | LiveJobs | RetriableJobs) -> JobFilter:
+    state = None if asked.state is None else JobState(asked.state)
+    if state in ENDED - {JobState.DEAD} and call.queue.parts.executions is None:
+        raise Refusal("not-configured", f"{state} jobs are known only where Postgres keeps the history")
+    return JobFilter(state=state, type=asked.type, queue=asked.queue, queues=await call.visible(), q=asked.q)
+
+
 async def cancel(call: Call) -> view.Cancelled:
     """Cancel one job."""
     status = await visible_job(call, call.path["id"])
@@ -156,3 +181,35 @@ async def cancel(call: Call) -> view.Cancelled:
         raise Refusal("conflict", f"job {status.id} is {status.state.value}: there is nothing to cancel")
     call.note(status.id, queue=status.queue, type=status.type, state=state.value)
     return view.Cancelled(id=status.id, state=state)
+
+
+async def retry(call: Call) -> view.Retried:
+    """Let a job run now: one that waits for its time, or a dead one, under its id."""
+    status = await visible_job(call, call.path["id"])
+    state = await call.queue.retry(status.id, queue=status.queue)
+    if state is None or state is JobState.RUNNING:
+        told = (state or status.state).value
+        raise Refusal("conflict", f"job {status.id} is {told}: it neither waits for its time nor is a dead letter")
+    call.note(status.id, queue=status.queue, type=status.type, before=status.state.value)
+    return view.Retried(id=status.id, state=state)
+
+
+async def cancel_many(call: Call) -> view.Done:
+    """Cancel every live job of a filter, up to `limit`; call again until `remaining` is 0."""
+    action: CancelJobs = call.body
+    where = await _where(call, action.filter)
+    return _noted(call, action, await call.queue.cancel_where(where, limit=action.limit, dry_run=action.dry_run))
+
+
+async def retry_many(call: Call) -> view.Done:
+    """Let every job of a filter run now, up to `limit`; its `state` is scheduled, retrying or dead."""
+    action: RetryJobs = call.body
+    where = await _where(call, action.filter)
+    return _noted(call, action, await call.queue.retry_where(where, limit=action.limit, dry_run=action.dry_run))
+
+
+def _noted(call: Call, action: CancelJobs | RetryJobs, many: Many) -> view.Done:
+    if not action.dry_run:
+        chosen = action.filter.model_dump(mode="json", exclude_none=True)
+        call.note(action.filter.queue or "*", filter=chosen, done=many.done, failed=len(many.failed))
+    return show.done(many)

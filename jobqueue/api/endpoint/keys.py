@@ -1,6 +1,7 @@
 """`/keys` and `/audit`: who may do what, and who did."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from jobqueue.access.base import ApiKey
 from jobqueue.access.key import mint, replace
@@ -116,7 +117,7 @@ def _check_below(call: Call, key: ApiKey) -> None:
         raise Refusal("forbidden", "this key cannot give a key for queues that it does not cover")
 
 
-def _fields(key: ApiKey) -> dict[str, object]:
+def _fields(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

@@ -1,18 +1,14 @@
 """`/queues`: how they do; hold, let go, empty."""
 
-import asyncio
-
 from jobqueue.api import show, view
 from jobqueue.api.call import Call
 from jobqueue.api.problem import Refusal
 from jobqueue.api.request import Purge
-from jobqueue.repository.base import LetterFilter
 
 
 async def ls(call: Call) -> view.Queues:
     """The caller's queues."""
-    names = sorted(name for name in await call.queue.queues() if call.caller.sees(name))
-    return view.Queues(items=await asyncio.gather(*(_look(call, name) for name in names)))
+    return view.Queues(items=await call.site.live.queues(call.caller.queues))
 
 
 async def stats(call: Call) -> view.Queue:
@@ -66,6 +62,7 @@ async def there(call: Call) -> str:
 
 
 async def _look(call: Call, name: str) -> view.Queue:
-    found = await call.queue.stats(name)
-    dead = await call.queue.dead_letters.count(LetterFilter(queue=name))
-    return show.queue(found, dead=dead, slots=None)
+    found = await call.site.live.queue(name)
+    if found is None:
+        raise Refusal("not-found", f"there is no queue {name!r} any more")
+    return found
