@@ -1,4 +1,4 @@
-# One image for every process: `docker run jobqueue worker -A shop.jobs`, `... scheduler`, `... migrate up`.
+# One image for every process: `docker run jobqueue worker -A shop.jobs`, `... scheduler`, `... api`, `... migrate up`.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build
@@ -8,7 +8,7 @@ COPY migrations migrations
 COPY jobqueue jobqueue
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv /opt/jobqueue \
-    && /opt/jobqueue/bin/pip install --no-cache-dir "$(ls /wheels/*.whl)[postgres,fast,cli]"
+    && /opt/jobqueue/bin/pip install --no-cache-dir "$(ls /wheels/*.whl)[postgres,fast,cli,api]"
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/jobqueue /opt/jobqueue
@@ -21,6 +21,6 @@ WORKDIR /app
 ENTRYPOINT ["jobqueue"]
 CMD ["--help"]
 STOPSIGNAL SIGTERM
-# None on purpose: a worker that waits for an absent Redis is healthy, and killing it helps nobody. Ask from
-# outside with `docker exec ... jobqueue doctor`.
+# None on purpose: the image is of every process, and each has its own. compose.yaml asks the probes of worker and
+# scheduler (JOBQUEUE_PROBE_PORT), and the API itself.
 HEALTHCHECK NONE

@@ -65,7 +65,7 @@ async def _serve(settings: Settings, registry: Registry | None) -> None:
         if not local and not keys:
             raise ConfigError(
                 f"API_HOST {settings.api.host} is open to others, and no API key was ever made; make one with "
-                "`jobqueue keys create`, or listen on 127.0.0.1"
+                "`jobqueue keys create me --kind admin`, or listen on 127.0.0.1"
             )
         app = create_app(queue, registry=registry, require_keys=not local)
         stop = asyncio.Event()
@@ -73,7 +73,10 @@ async def _serve(settings: Settings, registry: Registry | None) -> None:
         def started(url: str) -> None:
             _log.info("api.started", url=url, tasks=len(registry or ()), pid=os.getpid())
             if not keys:
-                _log.warning("api.open", hint="everybody on this machine may do all; `jobqueue keys create` ends that")
+                _log.warning(
+                    "api.open",
+                    hint="everybody on this machine may do all; `jobqueue keys create me --kind admin` ends that",
+                )
 
         bounds = Bounds(connections=settings.api.max_connections)
         serving = asyncio.create_task(

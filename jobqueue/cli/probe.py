@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 import structlog
 
@@ -10,9 +10,6 @@ from jobqueue.app import JobQueue
 from jobqueue.errors import require
 from jobqueue.runner import Worker
 from jobqueue.scheduler.scheduler import Scheduler
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 _log = structlog.get_logger("jobqueue.probe")
 
@@ -31,7 +28,7 @@ async def worker_probe(worker: Worker, queue: JobQueue) -> AsyncIterator[None]:
     async def look() -> dict[str, bool]:
         return {**await queue.parts.reachable(postgres=False), "joined": worker.joined}
 
-    def families() -> "Iterator[Metric]":
+    def families() -> Iterator[Any]:
         yield from worker_families(worker.metrics, busy=worker.running, slots=worker.slots)
         yield from loop_families(worker.loops)
 

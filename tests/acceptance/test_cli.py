@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -577,13 +578,27 @@ def dev_environment(shop: Shop) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+def free_port() -> int:
+    """One of this process's own, so that two `dev` that start at once do not want the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def dashboard_of(shop: Shop) -> str:
+    (url,) = (line.split()[1] for line in shop.output().splitlines() if line.startswith("  dashboard "))
+    return url
+
+
 def test_dev_runs_everything_reloads_and_leaves_nothing_when_killed(open_folder: Path) -> None:
     shop = Shop(open_folder)
-    with shop.running("dev", "-A", "shop", "--reload") as dev:
+    with shop.running("dev", "-A", "shop", "--reload", f"--api-port={free_port()}") as dev:
         shop.until("worker.joined")
         done = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
         (open_folder / "shop.py").write_text(SHOP.replace("hello", "good day"))
         shop.until("worker.joined", times=2)
+        shop.until("api.started", times=2)
         again = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
         members = family(dev.pid)
         dev.kill()
@@ -597,9 +612,12 @@ def test_dev_runs_everything_reloads_and_leaves_nothing_when_killed(open_folder:
 
 def test_dev_ends_in_order_and_keeps_its_data(open_folder: Path) -> None:
     shop = Shop(open_folder)
-    with shop.running("dev", "-A", "shop") as dev:
+    with shop.running("dev", "-A", "shop", f"--api-port={free_port()}") as dev:
         shop.until("worker.joined")
         shop.until("scheduler.started")
+        shop.until("api.started")
+        with urllib.request.urlopen(f"{dashboard_of(shop)}health", timeout=10) as health:
+            assert health.status == 200
         job_id = shop.run("enqueue", "greet", "{}", "--delay=1h", **dev_environment(shop)).stdout.strip()
         shop.run("enqueue", "-A", "shop", "crash", **dev_environment(shop))
         shop.until("job.completed")
@@ -608,7 +626,7 @@ def test_dev_ends_in_order_and_keeps_its_data(open_folder: Path) -> None:
         dev.send_signal(signal.SIGINT)
         assert dev.wait(30) == 0
         assert alive(members) == []
-    with shop.running("dev", "-A", "shop") as dev:
+    with shop.running("dev", "-A", "shop", f"--api-port={free_port()}") as dev:
         shop.until("worker.joined")
         shown = shop.run("job", "show", job_id, **dev_environment(shop))
         dev.send_signal(signal.SIGTERM)

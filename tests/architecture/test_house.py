@@ -103,10 +103,10 @@ def test_compose_starts_everything_in_order() -> None:
     services = compose()["services"]
     healthy, done = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
 
-    assert set(services) == {"redis", "postgres", "migrate", "worker", "scheduler"}
+    assert set(services) == {"redis", "postgres", "migrate", "worker", "scheduler", "api"}
     assert services["migrate"]["depends_on"] == {"redis": healthy, "postgres": healthy}
     assert services["migrate"]["restart"] == "no"
-    for name in ("worker", "scheduler"):
+    for name in ("worker", "scheduler", "api"):
         assert services[name]["depends_on"] == {"redis": healthy, "postgres": healthy, "migrate": done}
     assert services["redis"]["healthcheck"]["test"]
     assert services["postgres"]["healthcheck"]["test"]
@@ -134,6 +134,18 @@ def test_compose_opens_no_port_to_the_network_and_ships_no_password() -> None:
     assert ":${POSTGRES_PASSWORD:?" in compose()["services"]["worker"]["environment"]["DATABASE_URL"]
 
 
+def test_compose_asks_every_process_of_ours_whether_it_is_healthy() -> None:
+    services = compose()["services"]
+
+    for name in ("worker", "scheduler"):
+        port = services[name]["environment"]["JOBQUEUE_PROBE_PORT"]
+        assert f"http://127.0.0.1:{port}/health" in services[name]["healthcheck"]["test"][-1]
+        assert "ports" not in services[name], "the probe needs no key"
+    port = services["api"]["environment"]["API_PORT"]
+    assert f"http://127.0.0.1:{port}/health" in services["api"]["healthcheck"]["test"][-1]
+    assert services["api"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
 def test_compose_gives_a_worker_longer_than_its_own_grace() -> None:
     worker = compose()["services"]["worker"]
 
@@ -151,6 +163,7 @@ def test_the_container_runs_the_wheel_and_not_as_root() -> None:
     build, final = "\n".join(lines).split("FROM ")[1:]
 
     assert "pip wheel" in build
+    assert ".whl)[postgres,fast,cli,api]" in build
     assert "USER 10001:10001" in final
     assert 'ENTRYPOINT ["jobqueue"]' in final
     assert "STOPSIGNAL SIGTERM" in final
