@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import psutil
 import pytest
+import uvloop
 from aiohttp import ClientSession, web
 
 from jobqueue.api.server import Bounds, serving
@@ -18,6 +19,15 @@ pytestmark = pytest.mark.timeout(60)
 BODY_LIMIT = 64 * 1024
 HELD, RELEASE, FLOODED = (web.AppKey(name, asyncio.Event) for name in ("held", "release", "flooded"))
 HEAD = b"GET /hello HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture(
+    scope="module", params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"]
+)
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """`jobqueue api` runs on uvloop where it is installed; an application that mounts us, on either."""
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
 
 
 def application() -> web.Application:
