@@ -1,13 +1,18 @@
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from jobqueue import Job, JobQueue
 from jobqueue.api.health import Readiness
 from jobqueue.api.live import Live
+from jobqueue.config import PostgresSettings, Settings
 from jobqueue.errors import BrokerUnavailable
+from jobqueue.repository.base import LetterFilter
 from jobqueue.testing import ManualClock
 from jobqueue.testing.queue import broker_of, memory_queue
 from testutil.eventually import eventually
@@ -205,6 +210,84 @@ async def test_the_loop_goes_on_through_an_outage(scene: Scene, monkeypatch: pyt
         assert broker_of(scene.queue)
     finally:
         running.cancel()
+
+
+class Letters:
+    """The dead letters of a Postgres, as far as they are counted."""
+
+    def __init__(self) -> None:
+        self.counts = {"mail": 7}
+        self.hangs = asyncio.Event()
+        self.hangs.set()
+
+    async def count(self, where: LetterFilter) -> int:
+        await self.hangs.wait()
+        return self.counts.get(where.queue or "", 0)
+
+
+class PostgresScene(Scene):
+    """With a Postgres that has dead letters, is away, or hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters, self.up = Letters(), True
+        shipping: Any = SimpleNamespace(dead_letters=self.letters)
+        settings = replace(Settings(), postgres=PostgresSettings(url="postgresql://nowhere/x"))
+        self.queue = JobQueue(replace(self.queue.parts, settings=settings, shipping=shipping))
+        self.live = Live(self.queue, Readiness(self.look, self.clock), self.clock)
+
+    async def look(self) -> Mapping[str, bool]:
+        await self.letters.hangs.wait()
+        return {"redis": True, "postgres": self.up, "migrations": self.up}
+
+
+async def test_dead_letters_are_those_in_redis_and_in_postgres() -> None:
+    scene = PostgresScene()
+    await scene.enqueue(1)
+
+    overview = await scene.live.overview()
+
+    assert (overview.postgres, overview.dead, overview.queues[0].dead) == ("up", 7, 7)
+
+
+async def test_a_postgres_that_goes_is_told_and_its_numbers_stay() -> None:
+    scene = PostgresScene()
+    await scene.enqueue(1)
+    await scene.live.overview()
+    scene.up = False
+    scene.later(5)
+    await scene.live.overview()
+    await scene.live._step_postgres()
+
+    scene.later(3)
+    overview = await scene.live.overview()
+
+    assert (overview.postgres, overview.dead) == ("down", 7)
+
+
+async def test_a_postgres_that_hangs_holds_up_no_overview() -> None:
+    scene = PostgresScene()
+    await scene.enqueue(1)
+    await scene.live.overview()
+    scene.letters.hangs.clear()
+    running = asyncio.create_task(scene.live._step_postgres())
+    try:
+        scene.later(5)
+        await scene.enqueue(1)
+
+        overview = await asyncio.wait_for(scene.live.overview(), 5)
+
+        assert overview.ready == 2
+        assert not running.done()
+    finally:
+        running.cancel()
+
+
+async def test_nobody_looks_so_postgres_is_not_asked() -> None:
+    scene = PostgresScene()
+    scene.letters.hangs.clear()
+
+    assert await scene.live._step_postgres() == timedelta(seconds=5)
 
 
 def count_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
