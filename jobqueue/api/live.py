@@ -114,6 +114,7 @@ class Live:
         self._news = asyncio.Event()
         self._wake = asyncio.Event()
         self._told_away = False
+        self._told_many = False
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -233,7 +234,9 @@ class Live:
     async def _look(self) -> Sample:
         names = sorted(await self._queue.queues())
         if len(names) > _MOST_QUEUES:
-            _log.warning("queues.too_many", queues=len(names), shown=_MOST_QUEUES)
+            if not self._told_many:
+                _log.warning("queues.too_many", queues=len(names), shown=_MOST_QUEUES)
+            self._told_many = True
             names = names[:_MOST_QUEUES]
         if self._clock.monotonic() - self._asked_postgres_at > _MINUTE_S:
             await self._ask_postgres(names)  # at first, or when `run` does not
