@@ -17,12 +17,12 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
-from jobqueue.api.app import create_app
-from jobqueue.api.server import serving
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
 from jobqueue import Job, JobContext, JobQueue, Registry, RetryPolicy, Worker
+from jobqueue.api.app import create_app
+from jobqueue.api.server import serving
 from jobqueue.config import Settings
 from jobqueue.embedded import start_servers
 from jobqueue.repository.base import LetterFilter

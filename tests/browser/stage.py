@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from aiohttp import web
-from jobqueue.access.key import mint
-from jobqueue.api.app import create_app
-from jobqueue.api.server import serving
 
 from jobqueue import Job, JobQueue, Worker
+from jobqueue.access.key import mint
 from jobqueue.access.scope import Kind
+from jobqueue.api.app import create_app
+from jobqueue.api.server import serving
 from jobqueue.config import Settings
 from jobqueue.job import JobState, new_id
 from jobqueue.repository.base import LetterFilter
