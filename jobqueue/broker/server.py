@@ -1,6 +1,7 @@
 """What the server is and whether it is fit to hold jobs."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +11,12 @@ from jobqueue.errors import BrokerError, ConfigError
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
+# The release of each line that fixes CVE-2025-49844 (a script can break out of Lua), 46817, 46818 and 46819;
+# None: its makers fixed it in no release, distributions may have. Newer lines were never without the fix.
+LUA_FIXES: Mapping[str, Mapping[tuple[int, ...], int | None]] = {
+    "redis": {(7, 0): None, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2},
+    "valkey": {(7, 2): 11, (8, 0): 6, (8, 1): 4},
+}
 
 
 class ServerFacts(msgspec.Struct, kw_only=True):
@@ -32,6 +39,21 @@ class ServerFacts(msgspec.Struct, kw_only=True):
         """Whether jobs can vanish when memory is full."""
         return bool(self.maxmemory) and self.eviction not in (None, "noeviction")
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Its version as numbers; empty where it would not say."""
+        return tuple(int(part) for part in self.version.split(".") if part.isdigit())
+
+    @property
+    def lua_may_be_broken_out_of(self) -> bool:
+        """Whether its version is older than the fix of CVE-2025-49844, which a distribution may have added to it."""
+        fixes = LUA_FIXES.get(self.flavour, {})
+        line, patch = self.numbers[:2], self.numbers[2:3]
+        if not line or line not in fixes:
+            return False
+        fixed = fixes[line]
+        return fixed is None or patch < (fixed,)
+
     def check(self, *, allow_eviction: bool) -> None:
         """Refuse a server that cannot hold jobs.
 
@@ -39,8 +61,7 @@ class ServerFacts(msgspec.Struct, kw_only=True):
             ConfigError: too old, or set to evict keys.
         """
         oldest = OLDEST_VALKEY if self.flavour == "valkey" else OLDEST_REDIS
-        numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
-        if numbers and numbers < oldest:
+        if self.numbers and self.numbers[:2] < oldest:
             raise ConfigError(
                 f"{self.flavour} {self.version} is too old; jobqueue needs Redis 7.0 or Valkey 7.2, or newer"
             )

@@ -10,6 +10,7 @@ from jobqueue.app import JobQueue
 from jobqueue.broker.base import QueueStats
 from jobqueue.broker.repair import readd_stranded
 from jobqueue.broker.server import ServerFacts
+from jobqueue.cli.encryption import is_open_postgres, is_open_redis
 from jobqueue.cli.exit import OK, UNHEALTHY
 from jobqueue.cli.inspection import SetBack, set_back, violations
 from jobqueue.cli.option import output_option
@@ -80,6 +81,9 @@ async def _redis(jobs: JobQueue, settings: Settings) -> AsyncIterator[Finding]:
     if redis is None:
         return
     place = mask_url(settings.redis.url)
+    if is_open_redis(settings.redis.url):
+        what = f"passwords and payloads go to {place} unencrypted; off networks of your own, use rediss://"
+        yield Finding(about="encryption", state="warning", what=what)
     for facts in await redis.servers():
         for finding in _server(facts, place, settings):
             yield finding
@@ -87,6 +91,13 @@ async def _redis(jobs: JobQueue, settings: Settings) -> AsyncIterator[Finding]:
 
 def _server(facts: ServerFacts, place: str, settings: Settings) -> Iterator[Finding]:
     yield _version(facts, place)
+    if facts.lua_may_be_broken_out_of:
+        yield Finding(
+            about="lua",
+            state="warning",
+            what=f"{facts.flavour} {facts.version} is older than the fix of CVE-2025-49844: whoever may run scripts "
+            f"may take over the server; upgrade it, or see whether your distribution has fixed its package",
+        )
     yield _eviction(facts, allowed=settings.redis.allow_eviction)
     yield _persistence(facts)
     if facts.role is not None:
@@ -164,6 +175,9 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(about="postgres", state="failed", what=str(error))
         return
     yield Finding(about="postgres", state="ok", what=place)
+    if is_open_postgres(url):
+        what = f"{place} is not asked to prove who it is; off networks of your own, add ?sslmode=verify-full"
+        yield Finding(about="encryption", state="warning", what=what)
     by_state = {state: [each for each in statuses if each.state is state] for state in MigrationState}
     if changed := by_state[MigrationState.CHANGED]:
         yield Finding(

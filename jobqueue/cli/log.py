@@ -1,9 +1,11 @@
 """Logging of the command line: to stderr, as text for people or as JSON lines. The library never configures it."""
 
+import io
 import logging
 import os
 import sys
-from typing import Any, Final
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -51,13 +53,32 @@ def _renderer(settings: LogSettings) -> list[Any]:
     if settings.format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [
+        _harmless_fields,
         structlog.dev.ConsoleRenderer(
             colors=coloured(),
             pad_event_to=24,
-            # The other formatters print the values of local variables: payloads, passwords.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+            exception_formatter=_harmless_traceback,
+        ),
     ]
+
+
+def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Texts may come from a job or its error: as JSON escapes them, so does this, and a line stays one line."""
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _harmless_traceback(out: TextIO, exc_info: Any) -> None:
+    # The other formatters print the values of local variables: payloads, passwords.
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    out.write("\n".join(map(escaped, text.getvalue().split("\n"))))
+
+
+def escaped(text: str) -> str:
+    """*text* with nothing in it that a terminal would obey, or that would begin another line."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def coloured() -> bool:

@@ -108,7 +108,9 @@ def _failure(error: JobQueueError) -> str:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    click.echo(click.style("error:", fg="red") + f" {' '.join(message.split())}", err=True)
+    # It may quote a name that somebody else has chosen: nothing that a terminal would obey.
+    line = "".join(each if each.isprintable() else "?" for each in " ".join(message.split()))
+    click.echo(click.style("error:", fg="red") + f" {line}", err=True)
     return code
 
 
