@@ -1,0 +1,118 @@
+"""Texts that would be SQL, in every filter and every stored field of Postgres (S05)."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from jobqueue.app import JobQueue
+from jobqueue.errors import ConfigError, DeadLetterNotFound
+from jobqueue.job import Job
+from jobqueue.registry import Registry
+from jobqueue.repository.base import LetterFilter
+from tests.integration.scheduler.test_shipping import scheduling, shipped
+from tests.integration.worker.scene import Scene
+
+CORPUS = [
+    "'",
+    '"',
+    "' OR '1'='1",
+    "' OR 1=1 --",
+    "x' UNION SELECT 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20 --",
+    "'; DROP TABLE jobqueue.dead_letters; --",
+    "'); DELETE FROM jobqueue.dead_letters; --",
+    "$1",
+    "$$; SELECT pg_sleep(30); $$",
+    "%' AND 1=1 --",
+    "%",
+    "_",
+    "\\",
+    "\\'; SELECT 1; --",
+    "a\x00b",
+    "\ud800",
+    "/* */",
+    "1; COPY (SELECT 1) TO PROGRAM 'id'",
+    "pg_sleep(30)",
+    "' || (SELECT version()) || '",
+    "𝒳' OR 1=1",
+]
+STORED = [*(text for text in CORPUS if text.isprintable()), "a plain error"]
+
+
+@pytest.fixture
+async def queue(stored_scene: Scene, registry: Registry) -> JobQueue:
+    """Postgres has a dead letter and an execution for each text, in its error, and one that has none in it."""
+
+    @registry.task("fails", max_retries=0)
+    async def fails(text: str) -> None:
+        raise ValueError(text)
+
+    queue = stored_scene.queue()
+    await queue.enqueue_many([Job("fails", {"text": text}) for text in STORED])
+    async with scheduling(queue), stored_scene.working():
+        await stored_scene.ended(queue, len(STORED))
+        await shipped(queue)
+    return queue
+
+
+@pytest.fixture
+def registry(stored_scene: Scene) -> Registry:
+    return stored_scene.registry
+
+
+async def whole(queue: JobQueue) -> tuple[int, int]:
+    assert queue.executions is not None
+    ended = await queue.executions.count_by_outcome(queue=None, since=None)
+    return await queue.dead_letters.count(LetterFilter()), ended["dead"]
+
+
+async def test_every_filter_of_dead_letters_takes_a_text_as_a_text(queue: JobQueue) -> None:
+    fields = [name for name in ("queue", "type", "reason", "job_id") if name in LetterFilter.__struct_fields__]
+    for text in CORPUS:
+        for field in fields:
+            where = LetterFilter(**{field: text})
+            page, _ = await queue.dead_letters.list(where, limit=200)
+            assert (list(page), await queue.dead_letters.count(where)) == ([], 0), (field, text)
+
+    assert await whole(queue) == (len(STORED), len(STORED))
+
+
+async def test_a_text_in_an_error_is_found_as_it_is_and_not_as_a_pattern(queue: JobQueue) -> None:
+    for text in CORPUS:
+        page, _ = await queue.dead_letters.list(LetterFilter(error=text), limit=200)
+        messages = [each.letter.error_message for each in page]
+
+        assert sorted(messages) == sorted(each for each in STORED if text.lower() in each.lower()), text
+
+
+async def test_ids_and_cursors_that_are_sql_are_not_there_or_refused(queue: JobQueue) -> None:
+    assert queue.executions is not None
+    for text in CORPUS:
+        for do in (queue.dead_letters.get, queue.dead_letters.requeue):
+            with pytest.raises(DeadLetterNotFound):
+                await do(text)
+        assert not await queue.dead_letters.delete(text)
+        with pytest.raises(ConfigError):
+            await queue.dead_letters.list(LetterFilter(), limit=5, after=text)
+        assert await queue.executions.of_job(text) == []
+
+    assert await whole(queue) == (len(STORED), len(STORED))
+
+
+async def test_every_filter_of_the_history_takes_a_text_as_a_text(queue: JobQueue) -> None:
+    assert queue.executions is not None
+    anything: dict[str, Any] = {"queue": None, "type": None, "outcome": None}
+    for text in CORPUS:
+        for field in anything:
+            assert await queue.executions.recent(**{**anything, field: text}, limit=200) == [], (field, text)
+        assert await queue.executions.count_by_outcome(queue=text, since=None) == {}
+
+    assert await whole(queue) == (len(STORED), len(STORED))
+
+
+async def test_the_tables_are_as_they_were(queue: JobQueue, database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    stored = await connection.fetch("SELECT error_message FROM jobqueue.dead_letters")
+    await connection.close()
+
+    assert sorted(row["error_message"] for row in stored) == sorted(STORED)
