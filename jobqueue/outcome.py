@@ -1,6 +1,7 @@
 """What an attempt came to, and the one place that decides it. Pure."""
 
 import random
+import re
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,21 @@ MAX_TRACEBACK_CHARS: Final = 8_000
 MAX_DEFERRALS: Final = 12
 _DEFERRAL_BASE: Final = timedelta(seconds=5)
 _LONGEST_DEFERRAL: Final = timedelta(minutes=5)
+
+# What drivers and HTTP clients put into their messages: passwords in URLs, keys in headers, our own keys. Each
+# pattern is bounded, so that no text takes long.
+_SECRETS: Final = (
+    (re.compile(r"(?<=://)([^\s:/?#@]{0,200}):[^\s/?#]{1,200}@"), r"\1:***@"),
+    (re.compile(r"(?i)([?&](?:password|sslpassword|token|access_token|secret|api_key)=)[^\s&'\"]{1,500}"), r"\1***"),
+    (
+        re.compile(
+            r"(?i)\b(authorization|x-api-key)(['\"]?\s?[:=]\s?(?:b?['\"])?)((?:bearer|basic|token)\s)?[^\s'\",;]{1,500}"
+        ),
+        r"\1\2***",
+    ),
+    (re.compile(r"(?i)\b(bearer|basic) [\w.~+/=-]{8,500}"), r"\1 ***"),
+    (re.compile(r"\b(jq_[a-z0-9]{1,16}_[A-Za-z0-9]{8})_[A-Za-z0-9]{16,100}"), r"\1_***"),
+)
 
 
 class DeadReason(StrEnum):
@@ -40,12 +56,13 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """Describe *error*; never fails, whatever its `__str__` does."""
-        # Cut before and after: a message may be huge, and escaping makes it longer.
+        """Describe *error*, without what looks like a password or a key; never fails, whatever its `__str__` does."""
+        # Cut before and after: a message may be huge, masking makes it shorter, and escaping longer.
+        message, trace = _message(error)[: 4 * MAX_MESSAGE_CHARS], _traceback(error)[-4 * MAX_TRACEBACK_CHARS :]
         return cls(
             error_class=storable(type(error).__qualname__[:200])[:200],
-            message=storable(_message(error)[:MAX_MESSAGE_CHARS])[:MAX_MESSAGE_CHARS],
-            traceback=storable(_traceback(error)[-MAX_TRACEBACK_CHARS:])[-MAX_TRACEBACK_CHARS:],
+            message=storable(scrubbed(message)[:MAX_MESSAGE_CHARS])[:MAX_MESSAGE_CHARS],
+            traceback=storable(scrubbed(trace)[-MAX_TRACEBACK_CHARS:])[-MAX_TRACEBACK_CHARS:],
         )
 
 
@@ -182,7 +199,7 @@ def _delay_ms(delay: timedelta) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    return storable(_message(error)[:200])[:200]
+    return storable(scrubbed(_message(error)[:1_000])[:200])[:200]
 
 
 def _message(error: BaseException) -> str:
@@ -204,6 +221,13 @@ def _during(broken: Exception, error: BaseException) -> Exception:
     if broken is not error and broken.__context__ is None:
         broken.__context__ = error
     return broken
+
+
+def scrubbed(text: str) -> str:
+    """*text* with passwords in URLs, keys in headers and API keys as `***`."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def storable(text: str) -> str:
