@@ -472,7 +472,7 @@ def check_key(what: str, key: object) -> str | None:
 def encode_payload(type: str, payload: object, *, limit: int = MAX_PAYLOAD_BYTES) -> bytes:
     """A payload as JSON bytes, refused where JSON could not say the same thing."""
     if not isinstance(payload, Mapping):
-        raise InvalidJob(f"payload of {type!r} must be a mapping of arguments by name, got {_short(payload)}")
+        raise InvalidJob(f"payload of {type!r} must be a mapping of arguments by name, got {_kind(payload)}")
     for key in payload:
         if not isinstance(key, str):
             raise InvalidJob(f"payload of {type!r} must have text keys, got {_short(key)}")
@@ -577,13 +577,13 @@ def _check_headers(headers: object) -> Mapping[str, str]:
     if headers is None:
         return _NO_HEADERS
     if not isinstance(headers, Mapping):
-        raise InvalidJob(f"headers must be a mapping of text to text, got {_short(headers)}")
+        raise InvalidJob(f"headers must be a mapping of text to text, got {_kind(headers)}")
     if not headers:
         return _NO_HEADERS
     try:
         size = sum(len(key.encode()) + len(value.encode()) for key, value in headers.items())
     except (AttributeError, TypeError, UnicodeEncodeError) as error:
-        raise InvalidJob(f"headers must map text to text, got {_short(headers)}") from error
+        raise InvalidJob("headers must map text to text, got other values in them") from error
     if size > MAX_HEADERS_BYTES:
         raise InvalidJob(f"headers hold {size} bytes; the limit is {MAX_HEADERS_BYTES}")
     return MappingProxyType(dict(headers))
@@ -602,6 +602,11 @@ def _id_ms(id: str) -> int | None:
     except ValueError:
         return None
     return ms if ms <= _LAST_MS else None
+
+
+def _kind(value: object) -> str:
+    """What *value* is, without what is in it, which may be a secret."""
+    return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 def _short(value: object) -> str:

@@ -22,6 +22,7 @@ from jobqueue.registry import Registry
 from jobqueue.status import JobHandle
 
 _KEPT_FOR_WAITING = timedelta(minutes=10)
+_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 _NO_APP = "no app is known, so queue and options are the defaults, not those of the task; give -A or set JOBQUEUE_APP"
 
 
@@ -119,7 +120,7 @@ def _payload(text: str) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJob(f'payload is not valid JSON: {error}; write e.g. \'{{"to": "ada@example.org"}}\'') from error
     if not isinstance(payload, dict):
-        raise InvalidJob(f"payload must be a JSON object, the arguments by name, got {text[:60]}")
+        raise InvalidJob(f"payload must be a JSON object, the arguments by name, got a JSON {_KINDS[type(payload)]}")
     return payload
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import structlog
@@ -25,18 +25,6 @@ CORPUS = [
     "\x00",
     "\x7f",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level, watched = root.handlers[:], root.level, logging.getLogger("watchfiles").level
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("watchfiles").setLevel(watched)
 
 
 def as_event(text: str) -> None:
