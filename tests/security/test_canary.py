@@ -45,9 +45,9 @@ async def fine(card: str) -> str:
 @registry.task("fails", retry=RetryPolicy(max_retries=0))
 async def fails(card: str) -> None:
     try:
-        raise ConnectionError("no route to postgresql://shop:" + "{IN_ERROR_URL}" + "@db/shop")
+        raise ConnectionError("no route to postgresql://shop:" + Path("in_url").read_text() + "@db/shop")
     except ConnectionError as error:
-        raise RuntimeError("sent Authorization: Bearer " + "{IN_ERROR_HEADER}") from error
+        raise RuntimeError("sent Authorization: Bearer " + Path("in_header").read_text()) from error
 
 @registry.task("wrong", max_retries=0)
 async def wrong(card: int) -> None: ...
@@ -84,6 +84,9 @@ def shop(guarded: RedisServer, database_url: str, tmp_path: Path) -> Shop:
         JOBQUEUE_KEEP_PAYLOAD="0",
     )
     (tmp_path / "shop.py").write_text(TASKS)
+    # Not in the source, lines of which are in tracebacks.
+    (tmp_path / "in_url").write_text(IN_ERROR_URL)
+    (tmp_path / "in_header").write_text(IN_ERROR_HEADER)
     return shop
 
 
