@@ -1,9 +1,12 @@
 """Errors are stored and shown: passwords and keys in them are not (S33)."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueue.access.key import KEY_REGEX
 from jobqueue.outcome import MAX_MESSAGE_CHARS, Failure, scrubbed
 
 SECRET = "hunter2hunter2hunter2"
@@ -40,6 +43,10 @@ PLAIN = [
 @pytest.mark.parametrize(("text", "shown"), HIDDEN.values(), ids=HIDDEN)
 def test_a_password_or_key_is_hidden(text: str, shown: str) -> None:
     assert scrubbed(text) == shown
+
+
+def test_a_key_of_ours_is_hidden_as_soon_as_it_is_one() -> None:
+    assert re.fullmatch(KEY_REGEX, KEY)
 
 
 @pytest.mark.parametrize("text", PLAIN)
