@@ -82,6 +82,21 @@ def test_nothing_that_is_shipped_imports_a_test_or_its_tools() -> None:
     assert found == []
 
 
+def test_nothing_that_is_shipped_calls_an_address_of_somebody_elses() -> None:
+    """No callbacks, no webhooks, no version checks: it speaks to Redis and Postgres only (S21 to S25)."""
+    calling = {"urllib.request", "http.client", "httpx", "requests", "smtplib", "ftplib", "xmlrpc"}
+
+    by_import = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name in _imported(path)
+        if name in calling or name.startswith("aiohttp.client")
+    ]
+    by_name = [path for path in PACKAGE.rglob("*.py") if re.search(r"\bClientSession\b", path.read_text())]
+
+    assert by_import + by_name == []
+
+
 def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
