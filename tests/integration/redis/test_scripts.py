@@ -104,7 +104,7 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
                 await broker.purge(Q, PRIORITIES, delayed=True)
                 page = await broker.journal.read(Q, "dead", after="0-0", count=1)
                 assert page is not None
-                await broker.call(scripts.REQUEUE.command(broker.keys(Q), letter=page.last))
+                await broker.call(scripts.REQUEUE.command(broker.keys(Q), letter=page.last, edited=""))
                 await broker.call(scripts.DROP.command(broker.keys(Q), letter=page.last))
                 await broker.journal.trim(Q, "journal", upto="9999999999999-0", primary="")
                 await worker.leave()
@@ -207,7 +207,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
         "cancel delayed": lambda: scripts.CANCEL.command(keys, id=delayed.id, line="[]"),
         "hasten": lambda: scripts.HASTEN.command(keys, id=delayed.id),
         "purge": lambda: scripts.PURGE.command(keys, ranks="0123", with_delayed=1, limit=100, skip=0),
-        "requeue": lambda: scripts.REQUEUE.command(keys, letter=page.last),
+        "requeue": lambda: scripts.REQUEUE.command(keys, letter=page.last, edited=""),
         "drop": lambda: scripts.DROP.command(keys, letter=page.last),
         "trim": lambda: scripts.TRIM.command(
             keys, shipped=keys.journal, upto="9999999999999-0", limit=10, journal=1, primary=""
