@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from jobqueue.broker import scripts
+from jobqueue.broker import journal, scripts
 from jobqueue.broker.base import Enqueued
 from jobqueue.broker.connection import Command, NodeLine
 from jobqueue.broker.invariants import check_queue
@@ -160,6 +160,64 @@ async def test_f76_a_full_journal_drops_the_oldest_and_counts_them(
     await broker.journal.trim(Q, "journal", upto=page.last, primary=page.primary)
 
     assert int(await raw.hget(broker.keys(Q).meta, "journal_bytes")) == 0
+
+
+def _large(n: int, size: int) -> Job:
+    return Job("email.send", {"n": n, "text": "x" * size}, queue=Q)
+
+
+async def test_f76_payloads_count_for_the_bound_of_the_journal(
+    make_broker: MakeBroker, raw: "redis.asyncio.Redis"
+) -> None:
+    """Payloads in the history count for the journal's bound."""
+    broker = make_broker(history=True, journal_max_bytes=3_000, keep_payload=1_000)
+    worker = await broker.join([Q])
+    for n in range(10):
+        await enqueue(broker, _large(n, 800))
+        await settle(worker, COMPLETED, *await take(worker, 1))
+
+    held = [len(fields[b"r"]) for _, fields in await raw.xrange(broker.keys(Q).journal)]
+
+    assert len(held) == 3
+    assert sum(held) == int(await raw.hget(broker.keys(Q).meta, "journal_bytes")) <= 3_000
+    assert (await broker.stats(Q)).journal_dropped == 7
+
+
+async def test_a_batch_of_settlements_is_bounded_by_the_payloads_that_go_along(
+    make_broker: MakeBroker, calls: Calls
+) -> None:
+    for keep_payload, expected in ((0, 1), (1_000, 1), (200_000, 2)):
+        broker = make_broker(history=True, keep_payload=keep_payload)
+        worker = await broker.join([Q])
+        await enqueue(broker, *(_large(n, 150_000) for n in range(10)))
+        taken = await take(worker, 10)
+        calls.clear()
+
+        await settle(worker, COMPLETED, *taken)
+
+        assert len(of(scripts.SETTLE, calls)) == expected, keep_payload
+
+
+async def test_a_page_of_the_journal_has_fewer_entries_where_they_are_large(
+    make_broker: MakeBroker, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_PAGE_BYTES", 3_000)
+    broker = make_broker(history=True, keep_payload=1_000)
+    worker = await broker.join([Q])
+    for n in range(30):
+        await enqueue(broker, _large(n, 800))
+        await settle(worker, COMPLETED, *await take(worker, 1))
+
+    sizes, after = [], "0-0"
+    while page := await broker.journal.read(Q, "journal", after=after, count=200):
+        sizes.append((len(page.executions), page.full))
+        after = page.last
+    calls.clear()
+    await broker.journal.trim(Q, "journal", upto=after, primary="")
+
+    assert sizes == [(20, True), (3, True), (3, True), (3, True), (1, False)]
+    assert len(of(scripts.TRIM, calls)) == 11  # by 3 of 30, and a last look
+    assert (await broker.stats(Q)).journal == 0
 
 
 async def test_a_producers_memory_is_one_small_key_that_vanishes(
