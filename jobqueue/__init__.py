@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jobqueue.middleware import CallNext, Metrics, Middleware, log_attempts
     from jobqueue.record import DeadLetter, Execution, Many
     from jobqueue.registry import Registry, Task
-    from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
+    from jobqueue.repository.base import ExecutionFilter, LetterFilter, LetterState, StoredLetter
     from jobqueue.retry import RetryPolicy
     from jobqueue.runner import Worker
     from jobqueue.scheduler.scheduler import Scheduler
@@ -64,6 +64,7 @@ __all__ = [
     "EnqueueUncertain",
     "Enqueued",
     "Execution",
+    "ExecutionFilter",
     "IdempotencyConflict",
     "InvalidJob",
     "Job",
@@ -120,6 +121,7 @@ _HOMES = {
     "EnqueueUncertain": "jobqueue.errors",
     "Enqueued": "jobqueue.broker.base",
     "Execution": "jobqueue.record",
+    "ExecutionFilter": "jobqueue.repository.base",
     "IdempotencyConflict": "jobqueue.errors",
     "InvalidJob": "jobqueue.errors",
     "Job": "jobqueue.job",
