@@ -17,6 +17,8 @@ from jobqueue.errors import Denied, JobQueueError, TooMany
 COOKIE: Final = "__Host-jobqueue"
 EVERYTHING: Final = ("*",)
 _LOOK_AGAIN_S: Final = 2.0
+# A proxy on this machine speaks for others, who are not on it.
+_PROXIED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ class Callers:
         secret = _secret(request)
         token = request.cookies.get(COOKIE)
         if secret is None and await self.open():
+            if any(header in request.headers for header in _PROXIED):
+                raise unauthenticated("behind a proxy a key is needed, which `jobqueue keys create` makes")
             if not is_loopback(request.remote or ""):
                 raise unauthenticated("without a key, this server answers only to the machine that it runs on")
             return LOCAL

@@ -142,6 +142,13 @@ async def api(queue: JobQueue, registry: Registry, serve: Serve) -> Api:
 
 
 @pytest.fixture
+async def bare_api(bare_queue: JobQueue, registry: Registry, serve: Serve) -> Api:
+    """Without Postgres, open to this machine."""
+    made: Api = await serve(bare_queue, registry=registry, require_keys=False)
+    return made
+
+
+@pytest.fixture
 async def guarded(queue: JobQueue, registry: Registry, serve: Serve) -> Api:
     """The whole stack, behind keys; called without one."""
     made: Api = await serve(queue, registry=registry)

@@ -83,6 +83,13 @@ async def test_strangers_of_other_machines_are_refused_without_keys(api: Api, mo
     assert (await api.call("GET", "/health")).status == 200
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+async def test_without_keys_nothing_is_done_for_whom_a_proxy_stands_in(api: Api, header: str) -> None:
+    problem = await api.refused("unauthenticated", "GET", "/queues", headers={header: "203.0.113.9"})
+
+    assert "proxy" in problem["detail"]
+
+
 async def signed_in(api: Api, secret: str) -> tuple[ClientResponse, dict[str, str]]:
     """The answer to a login, and what a browser sends from then on."""
     response = await api.call("POST", "/api/v1/session", json={"key": secret})

@@ -69,13 +69,13 @@ async def test_a_delay_and_an_instant_say_when(api: Api) -> None:
         "a",
     ],
 )
-async def test_what_is_not_as_the_model_says_is_refused_without_its_value(api: Api, body: Any) -> None:
-    problem = await api.refused("invalid-request", "POST", "/jobs", json=body)
+async def test_what_is_not_as_the_model_says_is_refused_without_its_value(bare_api: Api, body: Any) -> None:
+    problem = await bare_api.refused("invalid-request", "POST", "/jobs", json=body)
 
     assert all(set(error) == {"loc", "msg"} for error in problem["errors"])
     assert "highest" not in str(problem)
     assert "5 minutes" not in str(problem)
-    assert await api.queue.queues() == []
+    assert await bare_api.queue.queues() == []
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ async def test_what_is_not_as_the_model_says_is_refused_without_its_value(api: A
         (b"null", "dictionary"),
     ],
 )
-async def test_json_of_two_meanings_is_refused(api: Api, body: bytes, why: str) -> None:
-    problem = await api.refused(
+async def test_json_of_two_meanings_is_refused(bare_api: Api, body: bytes, why: str) -> None:
+    problem = await bare_api.refused(
         "invalid-request", "POST", "/jobs", data=body, headers={"Content-Type": "application/json"}
     )
 
@@ -308,8 +308,8 @@ async def test_a_cursor_of_another_filter_or_list_is_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=1000000000", "limit=0", "limit=-1", "limit=x", "limit=5&limit=6", "offset=5", "state=lost", "q="]
 )
-async def test_queries_are_as_strict_as_bodies(api: Api, query: str) -> None:
-    await api.refused("invalid-request", "GET", f"/jobs?{query}")
+async def test_queries_are_as_strict_as_bodies(bare_api: Api, query: str) -> None:
+    await bare_api.refused("invalid-request", "GET", f"/jobs?{query}")
 
 
 async def test_a_job_is_followed_to_its_end_with_every_attempt(api: Api, registry: Registry) -> None:

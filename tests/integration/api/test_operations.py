@@ -35,6 +35,16 @@ INJECTIONS = [
 ]
 
 
+TEXTS = {
+    "/jobs": ("q", "type", "queue", "state", "cursor"),
+    "/dlq": ("error", "type", "queue", "reason", "before", "cursor"),
+    "/dlq/groups": ("error", "reason"),
+    "/executions": ("q", "type", "queue", "outcome", "since", "cursor"),
+    "/executions/errors": ("queue", "since"),
+    "/audit": ("actor", "action", "target", "cursor"),
+}
+
+
 async def test_queues_tell_how_they_do(api: Api) -> None:
     await api.post(
         "/jobs/batch", {"jobs": [{"type": "a"}, {"type": "a", "priority": "high"}, {"type": "a", "delay": "1h"}]}
@@ -139,33 +149,25 @@ async def test_history_is_listed_counted_and_grouped(api: Api) -> None:
     assert (await api.get("/executions/stats", params={"since": future}))["buckets"] == []
 
 
-@pytest.mark.parametrize("query", ["q=%ff", "q=%ed%a0%80", "q=%00", "q=%e2%80%ae", "type=%ff", "%ff=1", "cursor=%ff"])
-@pytest.mark.parametrize("path", ["/jobs", "/executions"])
-async def test_texts_that_are_none_are_refused_or_found_nowhere(api: Api, path: str, query: str) -> None:
-    url = URL(f"{api.client.make_url(f'/api/v1{path}')}?{query}", encoded=True)
+async def test_texts_that_are_none_are_refused_or_found_nowhere(api: Api) -> None:
+    for path in ("/jobs", "/executions"):
+        for query in ("q=%ff", "q=%ed%a0%80", "q=%00", "q=%e2%80%ae", "type=%ff", "%ff=1", "cursor=%ff"):
+            url = URL(f"{api.client.make_url(f'/api/v1{path}')}?{query}", encoded=True)
+            async with api.client.session.get(url) as response:
+                assert response.status in (200, 422), url
 
-    async with api.client.session.get(url) as response:
-        assert response.status in (200, 422)
 
-
-@pytest.mark.parametrize("text", INJECTIONS)
-async def test_texts_of_callers_are_data(api: Api, text: str) -> None:
+async def test_texts_of_callers_are_data(api: Api) -> None:
     done = await ended(api.queue, job(), DEAD)
     await api.queue.get(done)
 
-    for path, names in (
-        ("/jobs", ("q", "type", "queue", "state", "cursor")),
-        ("/dlq", ("error", "type", "queue", "reason", "before", "cursor")),
-        ("/dlq/groups", ("error", "reason")),
-        ("/executions", ("q", "type", "queue", "outcome", "since", "cursor")),
-        ("/executions/errors", ("queue", "since")),
-        ("/audit", ("actor", "action", "target", "cursor")),
-    ):
-        for name in names:
-            response = await api.call("GET", f"/api/v1{path}", params={name: text})
-            told = await response.json(content_type=None)
-            assert response.status in (200, 422), (path, name, told)
-            assert response.status == 422 or told["items"] == [], (path, name)
+    for text in INJECTIONS:
+        for path, names in TEXTS.items():
+            for name in names:
+                response = await api.call("GET", f"/api/v1{path}", params={name: text})
+                told = await response.json(content_type=None)
+                assert response.status in (200, 422), (path, name, told)
+                assert response.status == 422 or told["items"] == [], (path, name, text)
     assert len((await api.get("/executions"))["items"]) == 1
 
 
