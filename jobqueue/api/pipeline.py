@@ -5,6 +5,7 @@ import re
 import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 import structlog
@@ -22,7 +23,7 @@ from jobqueue.api.view import Problem, View
 _log = structlog.get_logger("jobqueue.api")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-REQUEST_ID: Final = "jobqueue_request_id"
+_request_id: ContextVar[str] = ContextVar("jobqueue_request_id")
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -67,7 +68,7 @@ class Pipeline:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
-        request[REQUEST_ID] = request_id
+        _request_id.set(request_id)
         route = self._routes.get(request.match_info.handler)
         try:
             limit = None if route is not None and route.stream else self._site.settings.timeout.total_seconds()
@@ -217,5 +218,5 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["Server"] = "jobqueue"  # not which version of what
-    if REQUEST_ID in request:
-        response.headers["X-Request-ID"] = request[REQUEST_ID]
+    # Of the same task as the request: a stream is prepared in its endpoint, an answer after the pipeline.
+    response.headers["X-Request-ID"] = _request_id.get("")
