@@ -10,7 +10,7 @@ from jobqueue.loop import Heartbeat
 
 _FRESH_S = 2.0
 _ANSWER_S = 30.0
-"""Longer than a round of any loop waits for a server that hangs: Redis 5 s a call, Postgres 10 s a statement."""
+"""Longer than a round of any loop waits for a server that hangs: by default each call waits 5 s at most."""
 
 Loops = Callable[[], Iterable[Heartbeat]]
 

@@ -165,6 +165,20 @@ def test_the_api_ends_at_once_though_somebody_listens_to_events(yard: Yard) -> N
         stream.read()
 
 
+def test_a_second_signal_does_not_wait_for_requests_under_way(yard: Yard) -> None:
+    with yard.running("api", "--port", "0", API_TIMEOUT="10m") as api:
+        host, port = api.url().removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+            client.sendall(b"Content-Length: 100\r\n\r\n{")
+            get(f"{api.url()}/health")
+            api.process.send_signal(signal.SIGTERM)
+            api.said("api.stopping")
+
+            assert api.ends(signal.SIGTERM) == 0
+            assert api.said("api.hurrying")
+
+
 def test_others_are_not_served_before_there_is_a_key(yard: Yard) -> None:
     with yard.running("api", "--host", "0.0.0.0", "--port", "0") as refused:
         assert refused.process.wait(30) == 1
