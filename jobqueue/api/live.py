@@ -326,7 +326,7 @@ async def _all(looks: Iterable[Coroutine[Any, Any, _Found]]) -> list[_Found]:
 
 def _slots(workers: Sequence[WorkerInfo]) -> int | None:
     """Of each worker once; None where one does not tell."""
-    slots: dict[str, int | None] = {each.name: getattr(each, "slots", None) for each in workers}
+    slots: dict[str, int | None] = {each.name: each.slots for each in workers}
     known = [each for each in slots.values() if each is not None]
     return sum(known) if len(known) == len(slots) else None
 
