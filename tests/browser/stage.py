@@ -58,7 +58,9 @@ class Stage:
 
         async def there() -> bool:
             found = [await self.queue.get(each) for each in ids]
-            return all(job is not None and job.state is state for job in found)
+            states = {job and job.state for job in found}
+            assert states == {state}, f"they are {states}"
+            return True
 
         self.do(lambda: eventually(there, within_s=_START_S, poll_s=0.05))
 

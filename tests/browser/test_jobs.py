@@ -91,6 +91,23 @@ def test_a_bulk_action_left_at_the_count_does_nothing(stage: Stage, page: Page) 
     stage.until_dead(3)
 
 
+def test_all_jobs_of_a_filter_are_counted_and_cancelled(stage: Stage, page: Page) -> None:
+    stage.enqueue("greet", many=230, queue="parked", name="Ada")
+    (other,) = stage.enqueue("report.build", title="Sales")
+
+    page.goto(f"{stage.url}#/jobs?queue=parked&state=queued")
+    expect(page.locator("[data-row]")).to_have_count(50)
+    page.get_by_role("button", name="Cancel all found").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("All jobs with state “queued”, queue “parked”.")
+    dialog.get_by_role("button", name=re.compile("Cancel (230|more than)")).click()
+
+    expect(dialog).to_contain_text("230 of 230 done")
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+    stage.until(JobState.RUNNING, other)
+
+
 def test_jobs_are_found_by_state_text_and_id_and_the_address_holds_the_filter(stage: Stage, page: Page) -> None:
     (dead,) = stage.enqueue("order.ship", order="needle-7")
     (done,) = stage.enqueue("greet", name="Ada")

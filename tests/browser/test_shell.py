@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
 from playwright.sync_api import Page, expect
 
-from jobqueue.job import JobState
 from tests.browser.conftest import OpenPage
 from tests.browser.stage import Stage
 
@@ -19,9 +18,10 @@ HIDE = (
 )
 
 SHIFTS = """() => new Promise(done => {
-    new PerformanceObserver(list => done(list.getEntries().reduce((sum, entry) => sum + entry.value, 0)))
+    const told = source => [source.node?.className, source.previousRect.y, source.currentRect.y];
+    new PerformanceObserver(list => done(list.getEntries().map(entry => [entry.value, entry.sources.map(told)])))
         .observe({ type: 'layout-shift', buffered: true });
-    setTimeout(() => done(0), 1000);
+    setTimeout(() => done([]), 1000);
 })"""
 
 
@@ -124,7 +124,7 @@ def test_a_queue_is_paused_resumed_and_purged_after_its_name_was_typed(stage: St
     purge.click()
 
     expect(page.get_by_role("status").filter(has_text="4 jobs cancelled.")).to_be_visible()
-    stage.until(JobState.CANCELLED, *waiting)
+    assert all(stage.do(lambda job=job: stage.queue.get(job)) is None for job in waiting)
     page.get_by_role("button", name="Resume parked").click()
     expect(page.get_by_text("paused", exact=True)).to_have_count(0)
 
@@ -133,6 +133,9 @@ def test_nothing_jumps_while_the_overview_fills(stage: Stage, open_page: OpenPag
     stage.enqueue("greet", many=20, name="Ada")
     page = open_page(stage.url).page
     expect(page.locator(".side .link")).to_have_text("live")
-    expect(page.get_by_role("table", name="Queues").locator("[data-row]")).to_have_count(1)
+    expect(page.locator(".first")).to_have_count(0)
 
-    assert page.evaluate(SHIFTS) < 0.1  # what the web's vitals call good
+    page.reload()  # what the API answers first may be from before the jobs
+    expect(page.get_by_role("table", name="Queues").locator("[data-row]")).to_have_count(1)
+    shifts = page.evaluate(SHIFTS)
+    assert sum(value for value, _ in shifts) < 0.1, shifts  # what the web's vitals call good

@@ -94,6 +94,9 @@ def test_the_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:
     assert shipped == {path.name for path in (ROOT / "migrations").glob("*.sql")}
     for pattern in ("jobqueue/**/*.lua", "jobqueue/**/*.sql", "jobqueue/**/*.sh", "jobqueue/api/static/**/*.*"):
         assert {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)} <= set(names)
+    static = {str(path.relative_to(ROOT)) for path in ROOT.glob("jobqueue/api/static/**/*") if path.is_file()}
+    assert "jobqueue/api/static/index.html" in static
+    assert static <= set(names)
     assert {name.partition("/")[0] for name in names} == {"jobqueue", f"jobqueue_asyncio-{VERSION}.dist-info"}
     assert [name for name in names if name.endswith((".pyc", ".env")) or "/test_" in name] == []
 

@@ -35,7 +35,7 @@ export function listen() {
 
 function open() {
   close();
-  link.value = overview.value ? "lost" : "connecting";
+  if (link.value !== "lost") link.value = "connecting";
   source = new EventSource("api/v1/events");
   source.addEventListener("overview", (event) => take(JSON.parse(event.data)));
   source.addEventListener("unavailable", () => {

@@ -36,7 +36,7 @@ function PurgeDialog({ queue, onClose }) {
   return html`
     <${Dialog} title="Purge a queue" onClose=${onClose}>
       <form class="form" onSubmit=${submit}>
-        <p>${count(queue.ready)} ready and ${count(queue.delayed)} delayed jobs of <strong>${queue.name}</strong> would be cancelled. This cannot be undone. Running jobs go on.</p>
+        <p>${count(queue.ready)} ready and ${count(queue.delayed)} delayed jobs of <strong>${queue.name}</strong> would be cancelled, without a trace in the history. This cannot be undone. Running jobs go on.</p>
         <label class="check"><input type="checkbox" checked=${delayed} onChange=${(event) => setDelayed(event.target.checked)} /> Delayed jobs, too</label>
         <${Field} label="Type the queue's name to confirm">
           ${(id) => html`<input id=${id} value=${typed} autocomplete="off" spellcheck=${false} onInput=${(event) => setTyped(event.target.value)} />`}
