@@ -61,6 +61,13 @@ def stage(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage]:
 
 
 @pytest.fixture
+def guarded(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage]:
+    """A stage that wants keys."""
+    with staged(redis_url, database_url, namespace, require_keys=True) as stage:
+        yield stage
+
+
+@pytest.fixture
 def open_page(browser: "playwright.Browser") -> Iterator[OpenPage]:
     """Opens pages; at the end, nothing may have been complained about."""
     with ExitStack() as stack:
@@ -80,6 +87,13 @@ def open_page(browser: "playwright.Browser") -> Iterator[OpenPage]:
         yield open_page
         for watch in watches:
             watch.check()
+
+
+def sign_in(page: "playwright.Page", secret: str) -> None:
+    """Through the form."""
+    page.get_by_label("API key").fill(secret)
+    page.get_by_role("button", name="Sign in").click()
+    playwright.expect(page.get_by_role("navigation")).to_be_visible()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Signing in, keys, and what a caller may not see."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,17 +8,10 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed: 
 from playwright.sync_api import expect
 
 from jobqueue.access.scope import Kind
-from tests.browser.conftest import OpenPage
-from tests.browser.stage import Stage, staged
+from tests.browser.conftest import OpenPage, sign_in
+from tests.browser.stage import Stage
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def guarded(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage]:
-    """A stage that wants keys."""
-    with staged(redis_url, database_url, namespace, require_keys=True) as stage:
-        yield stage
 
 
 def test_one_signs_in_with_a_key_and_out_again(guarded: Stage, open_page: OpenPage) -> None:
@@ -47,8 +39,7 @@ def test_one_signs_in_with_a_key_and_out_again(guarded: Stage, open_page: OpenPa
 def test_a_client_sees_what_its_scopes_allow_and_no_more(guarded: Stage, open_page: OpenPage) -> None:
     secret = guarded.key(Kind.CLIENT)
     page = open_page(guarded.url).page
-    page.get_by_label("API key").fill(secret)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, secret)
 
     expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["Jobs", "Playground"])
     expect(page.get_by_text("Your key does not have the scope queues:read")).to_be_visible()
@@ -56,8 +47,7 @@ def test_a_client_sees_what_its_scopes_allow_and_no_more(guarded: Stage, open_pa
 
 def test_a_key_is_made_shown_once_rotated_and_revoked(guarded: Stage, open_page: OpenPage) -> None:
     page = open_page(guarded.url).page
-    page.get_by_label("API key").fill(guarded.key())
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, guarded.key())
 
     page.get_by_role("link", name="Keys").click()
     page.get_by_role("button", name="New key").click()
@@ -77,8 +67,7 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(guarded: Stage, open_page:
 def test_a_session_that_ends_leads_back_to_the_sign_in(guarded: Stage, open_page: OpenPage) -> None:
     watch = open_page(f"{guarded.url}#/workers")
     watch.expected.append("status of 401")
-    watch.page.get_by_label("API key").fill(guarded.key())
-    watch.page.get_by_role("button", name="Sign in").click()
+    sign_in(watch.page, guarded.key())
     expect(watch.page.get_by_role("heading", name="Workers")).to_be_visible()
 
     watch.page.context.clear_cookies()

@@ -11,58 +11,63 @@ from playwright.sync_api import Page, Route, expect
 
 from jobqueue.access.scope import Kind
 from jobqueue.job import JobState
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, sign_in
 from tests.browser.corpus import CORPUS, EVERYTHING, MADE_OF_TEXT
 from tests.browser.stage import Stage
 
 pytestmark = pytest.mark.timeout(180)
-PAGES = ("overview", "jobs", "queues", "dead", "workers", "playground", "keys", "audit")
-# Not text but words that the page decides by; and what must be parsed.
+# Not text but words that the page decides by.
 KEPT = {"state", "outcome", "status", "postgres", "kind", "priority", "can", "scopes"}
 
 
-def test_hostile_text_that_was_stored_is_shown_as_text(stage: Stage, page: Page) -> None:
-    stage.shop.message = EVERYTHING[:1900]
-    stage.shop.error_class = CORPUS[1]
-    (dead,) = stage.enqueue("order.ship", order=EVERYTHING, note=CORPUS[0])
-    (running,) = stage.enqueue("report.build", title=EVERYTHING)
-    (done,) = stage.enqueue("greet", name=EVERYTHING)
-    stage.key(Kind.CLIENT, name=CORPUS[3][:100])
-    stage.until_dead(1)
-    stage.until(JobState.RUNNING, running)
-    stage.until(JobState.COMPLETED, done)
+def test_hostile_text_that_was_stored_is_shown_as_text(guarded: Stage, open_page: OpenPage) -> None:
+    guarded.shop.message = EVERYTHING[:1900]
+    guarded.shop.error_class = CORPUS[1]
+    (dead,) = guarded.enqueue("order.ship", order=EVERYTHING, note=CORPUS[0])
+    (running,) = guarded.enqueue("report.build", title=EVERYTHING)
+    (done,) = guarded.enqueue("greet", name=EVERYTHING)
+    guarded.key(Kind.CLIENT, name=CORPUS[3])
+    guarded.until_dead(1)
+    guarded.until(JobState.RUNNING, running)
+    guarded.until(JobState.COMPLETED, done)
+    page = open_page(guarded.url).page
+    sign_in(page, guarded.key())
 
-    for shown in ("overview", "jobs", "dead", "workers", f"jobs/{dead}", f"jobs/{running}", f"jobs/{done}", "audit"):
-        page.goto(f"{stage.url}#/{shown}")
-        expect(page.locator("main h1").first).to_be_attached()
-        page.wait_for_load_state("load")
-        assert page.locator(MADE_OF_TEXT).count() == 0
-    page.goto(f"{stage.url}#/jobs/{dead}")
+    for where, shown in {
+        "overview": CORPUS[1],
+        "jobs": CORPUS[1],
+        "dead": CORPUS[1],
+        "workers": "report.build",
+        f"jobs/{dead}": CORPUS[5],
+        f"jobs/{running}": CORPUS[5],
+        f"jobs/{done}": CORPUS[5],
+        "keys": CORPUS[3],
+    }.items():
+        page.goto(f"{guarded.url}#/{where}")
+        expect(page.locator("main")).to_contain_text(shown)
+        nothing_ran(page, where)
 
-    expect(page.locator(".failure").first).to_contain_text(CORPUS[1])
-    expect(page.get_by_label("Payload", exact=True)).to_contain_text("<script>window.fired=true</script>")
-    assert page.evaluate("window.fired") is None
 
-
-def test_hostile_text_in_every_field_of_every_answer_is_shown_as_text(stage: Stage, open_page: OpenPage) -> None:
-    (dead,) = stage.enqueue("order.ship", order="A-17")
-    (done,) = stage.enqueue("greet", name="Ada")
-    stage.until_dead(1)
-    stage.until(JobState.COMPLETED, done)
-    watch = open_page("about:blank")
-    watch.origin = stage.url
+def test_hostile_text_in_every_field_of_every_answer_is_shown_as_text(guarded: Stage, open_page: OpenPage) -> None:
+    (dead,) = guarded.enqueue("order.ship", order="A-17")
+    (running,) = guarded.enqueue("report.build", title="Sales")
+    guarded.until_dead(1)
+    guarded.until(JobState.RUNNING, running)
+    watch = open_page(guarded.url)
     watch.expected.append("api/v1/events")
     page = watch.page
+    sign_in(page, guarded.key())
     page.route("**/api/v1/**", poisoned)
 
-    for shown in (*PAGES, f"jobs/{dead}", f"jobs/{done}", "queues/default", "playground?type=greet"):
-        page.goto(f"{stage.url}#/{shown}")
-        expect(page.locator("main h1").first).to_be_attached()
-        page.wait_for_load_state("networkidle")
-        assert page.locator(MADE_OF_TEXT).count() == 0, shown
-        assert page.evaluate("window.fired") is None, shown
-
-    assert CORPUS[1] in page.locator("body").inner_text()
+    for where in ("overview", "jobs", "queues", "dead", "workers", "keys", f"jobs/{dead}", f"jobs/{running}"):
+        page.goto(f"{guarded.url}#/{where}")
+        page.reload()
+        expect(page.locator("main")).to_contain_text(CORPUS[1])
+        nothing_ran(page, where)
+    for where in ("playground?type=greet", "queues/default", "audit"):
+        page.goto(f"{guarded.url}#/{where}")
+        expect(page.locator("main h1")).to_be_visible()
+        nothing_ran(page, where)
     page.unroute_all(behavior="ignoreErrors")
 
 
@@ -74,8 +79,13 @@ def test_hostile_text_in_the_address_is_text(stage: Stage, open_page: OpenPage) 
         for place in (f"jobs?q={quote(text)}&type={quote(text)}", f"jobs/{quote(text, safe='')}", quote(text)):
             watch.page.goto(f"{stage.url}#/{place}")
             expect(watch.page.locator("main h1").first).to_be_visible()
-            assert watch.page.locator(MADE_OF_TEXT).count() == 0, place
-            assert watch.page.evaluate("window.fired") is None, place
+            nothing_ran(watch.page, place)
+
+
+def nothing_ran(page: Page, where: str) -> None:
+    """No text became markup; whether a script of it ran is the page's own watch, too."""
+    assert page.locator(MADE_OF_TEXT).count() == 0, where
+    assert page.evaluate("window.fired") is None, where
 
 
 def poisoned(route: Route) -> None:
