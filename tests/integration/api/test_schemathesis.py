@@ -1,6 +1,7 @@
 """The OpenAPI document against the whole stack: what it promises is kept, and what it forbids is refused."""
 
 import asyncio
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("schemathesis")]
 # A stream has no end to be looked at; the dashboard takes whatever stands behind the `?`.
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES)).exclude(path_regex=r"^(/|/api/v1/events)$")
 
+
+_names = (f"schemathesis{number}" for number in itertools.count())
 
 # What no schema can say. Any other refusal of a request that fits the schema is a failure.
 BEYOND_SCHEMA = (
@@ -66,7 +69,9 @@ def many_wrong_keys() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def served(many_wrong_keys: None, valkey: RedisServer, postgres_server: PostgresServer) -> Iterator[Served]:
     """The API in a thread of its own: schemathesis blocks."""
-    database_url = postgres_server.create_database("schemathesis", template="migrated")
+    # More than once in a session: tests of this module are handed to and fro between workers.
+    name = next(_names)
+    database_url = postgres_server.create_database(name, template="migrated")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -74,7 +79,7 @@ def served(many_wrong_keys: None, valkey: RedisServer, postgres_server: Postgres
 
     async def start() -> tuple[Served, "asyncio.Task[None]"]:
         started: asyncio.Future[Served] = loop.create_future()
-        task = loop.create_task(serve(valkey.url, database_url, started, ended))
+        task = loop.create_task(serve(valkey.url, name, database_url, started, ended))
         return await started, task
 
     made, task = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
@@ -86,8 +91,10 @@ def served(many_wrong_keys: None, valkey: RedisServer, postgres_server: Postgres
     loop.close()
 
 
-async def serve(url: str, database_url: str, started: "asyncio.Future[Served]", ended: asyncio.Event) -> None:
-    async with JobQueue.connect(url, namespace="schemathesis", database_url=database_url) as queue:
+async def serve(
+    url: str, name: str, database_url: str, started: "asyncio.Future[Served]", ended: asyncio.Event
+) -> None:
+    async with JobQueue.connect(url, namespace=name, database_url=database_url) as queue:
         secret = await make_key(queue)
         runner = web.AppRunner(create_app(queue), access_log=None)
         await runner.setup()
