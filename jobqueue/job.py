@@ -593,6 +593,12 @@ def _duration(ms: int | None) -> timedelta | None:
     return None if ms is None else timedelta(milliseconds=ms)
 
 
+def time_of(id: str) -> datetime | None:
+    """When an id was made, as a UUIDv7 tells; None for other ids."""
+    ms = _id_ms(id)
+    return None if ms is None else from_ms(ms)
+
+
 def _id_ms(id: str) -> int | None:
     """The time in a UUIDv7, ms; None for other ids, and for times beyond the year 9999."""
     if id[14:15] != "7":

@@ -9,7 +9,7 @@ import msgspec
 from jobqueue.broker.base import Found
 from jobqueue.clock import from_ms
 from jobqueue.errors import InvalidJob
-from jobqueue.job import Job, JobState, Priority, decode_envelope
+from jobqueue.job import Job, JobState, Priority, decode_envelope, time_of
 from jobqueue.record import ENDS, Execution
 from jobqueue.repository.base import StoredLetter
 from jobqueue.status import JobStatus
@@ -55,6 +55,7 @@ def of_end(last: Execution) -> JobStatus:
         worker=last.worker or None,
         last_error=last.error_class,
         error_message=last.error_message,
+        created_at=time_of(last.job_id),
         started_at=_instant(last.started_ms) if last.attempt else None,
         finished_at=_instant(last.started_ms + round(last.duration_ms)) if last.started_ms else None,
         duration_ms=last.duration_ms if last.attempt else None,
