@@ -44,8 +44,9 @@ function Strip({ job, runs }) {
 
 function steps(job, runs) {
   const list = [];
-  if (job.created_at) list.push({ what: "created", at: job.created_at, tone: "mute" });
-  let before = ms(job.created_at);
+  const begin = job.created_at ?? job.attempts[0]?.queued_at ?? null;
+  if (begin) list.push({ what: job.created_at ? "created" : "queued", at: begin, tone: "mute" });
+  let before = ms(begin);
   for (const run of runs) {
     list.push({ what: `${run.name} started`, at: iso(run.from), tone: run.to === null ? "live" : "mute", note: before === null ? "" : `after ${span(Math.max(run.from - before, 0))}` });
     if (run.to !== null) list.push({ what: `${run.name} ${CAME_TO[run.outcome] ?? run.outcome}`, at: iso(run.to), tone: tone(run.outcome), note: `ran ${span(run.to - run.from)}${run.error ? `, ${run.error}` : ""}` });
