@@ -1,6 +1,6 @@
 // Navigation, and whether the numbers are live.
 
-import { html } from "../vendor/preact.js";
+import { html, useEffect, useRef } from "../vendor/preact.js";
 import { helpShown } from "../base/keyboard.js";
 import { link, overview } from "../base/live.js";
 import { count } from "../base/format.js";
@@ -13,10 +13,13 @@ const LINK = { connecting: ["mute", "connecting"], live: ["good", "live"], pause
 const THEME = { auto: "system", light: "light", dark: "dark" };
 
 export function Side({ pages, at }) {
+  const nav = useRef(null);
+  // On a narrow screen the pages are a strip that scrolls.
+  useEffect(() => nav.current.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [at]);
   return html`
     <header class="side">
       <a class="brand" href=${href("overview")}>jobqueue</a>
-      <nav aria-label="Pages">
+      <nav ref=${nav} aria-label="Pages">
         <ul>${pages.map((page) => html`<li key=${page.name}><a href=${href(page.name)} aria-current=${page.name === at ? "page" : undefined}>${page.title}<${Mark} of=${page.name} /></a></li>`)}</ul>
       </nav>
       <div class="foot">
