@@ -26,16 +26,17 @@ function watch(id, looks, take, fail) {
   let source = null;
   let timer = 0;
   let over = false;
+  let last = null;
 
   const read = async () => {
     clearTimeout(timer);
     try {
-      const job = await get(path("jobs", id));
+      last = await get(path("jobs", id));
       if (over) return;
-      take(job);
+      take(last);
       if (document.hidden) return;
       // The history of an end follows within a second or so; the stream waits for it.
-      if (!ended(job) || !job.attempts.length) listen();
+      if (!ended(last) || !last.attempts.length) listen();
       else lookAgain();
     } catch (error) {
       if (over) return;
@@ -46,10 +47,15 @@ function watch(id, looks, take, fail) {
   const listen = () => {
     source?.close();
     source = new EventSource(`api/v1/events?${new URLSearchParams({ job: id })}`);
-    source.addEventListener("job", (event) => take(JSON.parse(event.data)));
+    source.addEventListener("job", (event) => {
+      last = JSON.parse(event.data);
+      take(last);
+    });
+    // Also said when nothing is known of it any more: reading it tells.
     source.addEventListener("end", () => {
       stop();
-      lookAgain();
+      if (ended(last)) lookAgain();
+      else read();
     });
     source.addEventListener("error", () => {
       stop();

@@ -14,7 +14,7 @@ import { Facts } from "./job_facts.js";
 
 export function JobPage({ id }) {
   const { job, error, reload } = useJob(id);
-  if (!job && error?.status === 404) return html`<${Missing} id=${id} />`;
+  if (error?.status === 404) return html`<${Missing} id=${id} seen=${Boolean(job)} />`;
   return html`
     <p class="trail"><a href=${href("jobs")}>Jobs</a></p>
     <header class="page-head">
@@ -26,9 +26,10 @@ export function JobPage({ id }) {
     ${job && html`<${Shown} job=${job} />`}`;
 }
 
-const Missing = ({ id }) => html`
-  <h1>No such job</h1>
-  <p>There is no job <code>${id}</code>, or it is forgotten, or in a queue that your key does not see.</p>
+/** *seen*: it was there a moment ago. */
+export const Missing = ({ id, seen }) => html`
+  <h1>${seen ? "This job has ended" : "No such job"}</h1>
+  <p>${seen ? html`Nothing is kept of <code>${id}</code>: the history needs Postgres.` : html`There is no job <code>${id}</code>, or it is forgotten, or in a queue that your key does not see.`}</p>
   <p><a href=${href("jobs")}>To the jobs</a></p>`;
 
 /** What is known of a job; also shown by the playground. */

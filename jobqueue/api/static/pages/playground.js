@@ -11,6 +11,7 @@ import { Timeline } from "../parts/timeline.js";
 import { Json, Trace } from "../parts/json.js";
 import { Trouble } from "../parts/trouble.js";
 import { Actions } from "./job_actions.js";
+import { Missing } from "./job.js";
 import { SubmitForm } from "./playground_form.js";
 
 export function Playground() {
@@ -42,6 +43,7 @@ function TaskField({ type, tasks }) {
 
 function Watched({ id }) {
   const { job, error, reload } = useJob(id);
+  if (error?.status === 404) return html`<${Missing} id=${id} seen=${Boolean(job)} />`;
   const failed = job?.attempts.findLast((attempt) => attempt.traceback);
   return html`
     <${Trouble} error=${error} again=${reload} />
