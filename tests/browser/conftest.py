@@ -1,4 +1,4 @@
-"""A browser per session; a stage and a page under watch per test."""
+"""A browser per module; a stage and a page under watch per test."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +14,14 @@ from jobqueue.embedded import PostgresServer, start_postgres
 from jobqueue.repository.postgres.migrate import migrate_up
 from tests.browser.stage import Stage, staged
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
-from tests.browser.watch import Watch  # noqa: E402
+if TYPE_CHECKING:  # the test modules are skipped where playwright is not installed
+    from playwright.sync_api import Browser, Page
+
+    from tests.browser.watch import Watch
+
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-OpenPage = Callable[..., Watch]
-playwright.expect.set_options(timeout=20_000)
+OpenPage = Callable[..., "Watch"]
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +35,11 @@ def chromium() -> str:
 
 # Not for the session: while Playwright runs, no test of this process could run an event loop of its own.
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as driver:
+def browser(chromium: str) -> Iterator["Browser"]:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
@@ -68,8 +74,10 @@ def guarded(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage
 
 
 @pytest.fixture
-def open_page(browser: "playwright.Browser") -> Iterator[OpenPage]:
+def open_page(browser: "Browser") -> Iterator[OpenPage]:
     """Opens pages; at the end, nothing may have been complained about."""
+    from tests.browser.watch import Watch
+
     with ExitStack() as stack:
         watches: list[Watch] = []
 
@@ -89,14 +97,14 @@ def open_page(browser: "playwright.Browser") -> Iterator[OpenPage]:
             watch.check()
 
 
-def sign_in(page: "playwright.Page", secret: str) -> None:
+def sign_in(page: "Page", secret: str) -> None:
     """Through the form."""
     page.get_by_label("API key").fill(secret)
     page.get_by_role("button", name="Sign in").click()
-    playwright.expect(page.get_by_role("navigation")).to_be_visible()
+    page.get_by_role("navigation").wait_for()
 
 
 @pytest.fixture
-def page(open_page: OpenPage, stage: Stage) -> "playwright.Page":
+def page(open_page: OpenPage, stage: Stage) -> "Page":
     """The dashboard."""
     return open_page(stage.url).page
