@@ -10,8 +10,11 @@ from typing import Any, Final, TextIO
 import structlog
 
 from jobqueue.config import LogSettings
+from jobqueue.outcome import scrubbed
 
 _LEVELS: Final = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
+
+_OF_SEVERAL_LINES: Final = ("exception", "stack")
 
 
 def configure_logging(settings: LogSettings, *, at_least: str = "debug", long_running: bool = False) -> None:
@@ -51,9 +54,10 @@ def _utc(settings: LogSettings) -> bool:
 
 def _renderer(settings: LogSettings) -> list[Any]:
     if settings.format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, _without_secrets, structlog.processors.JSONRenderer()]
     return [
-        _harmless_fields,
+        _without_secrets,
+        _on_one_line,
         structlog.dev.ConsoleRenderer(
             colors=coloured(),
             pad_event_to=24,
@@ -62,16 +66,25 @@ def _renderer(settings: LogSettings) -> list[Any]:
     ]
 
 
-def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Texts may come from a job or its error: as JSON escapes them, so does this, and a line stays one line."""
-    return {name: escaped(value) if isinstance(value, str) else value for name, value in fields.items()}
+def _without_secrets(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Passwords in URLs, keys in headers: of our own errors, of handlers' records, of tracebacks."""
+    return {name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _on_one_line(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Texts may come from a job or its error: as JSON escapes them, so does this, and no line is forged."""
+    return {name: _harmless(name, value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _harmless(name: str, text: str) -> str:
+    return "\n".join(map(escaped, text.split("\n"))) if name in _OF_SEVERAL_LINES else escaped(text)
 
 
 def _harmless_traceback(out: TextIO, exc_info: Any) -> None:
     # The other formatters print the values of local variables: payloads, passwords.
     text = io.StringIO()
     structlog.dev.plain_traceback(text, exc_info)
-    out.write("\n".join(map(escaped, text.getvalue().split("\n"))))
+    out.write(_harmless("exception", scrubbed(text.getvalue())))
 
 
 def escaped(text: str) -> str:

@@ -79,6 +79,36 @@ def test_a_traceback_has_more_lines_and_nothing_that_a_terminal_obeys(
     assert all(line.isprintable() for line in said.split("\n")), ascii(said)
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_that_is_a_text_already_keeps_its_lines(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    configure_logging(LogSettings(level="debug", format=form))
+
+    structlog.get_logger("t").error("api.failed", exception="Traceback:\n  \x1b[2J\nValueError: x")
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == (4 if form == "console" else 1)
+    assert "\x1b[2J" not in said
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_password_is_masked_wherever_it_stands_in_a_line(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """S33: in an event, in a field, in a handler's own record, in a traceback."""
+    configure_logging(LogSettings(level="debug", format=form))
+    text = "cannot reach redis://app:hunter2@redis"
+
+    for way in (as_event, as_field, as_a_handlers_own_record):
+        way(text)
+    try:
+        raise ConnectionError(text)
+    except ConnectionError:
+        structlog.get_logger("t").exception("worker.failed")
+        logging.getLogger("shop").exception("failed")
+
+    said = capsys.readouterr().err
+    assert said.count("redis://app:***@redis") == 5
+    assert "hunter2" not in said
+
+
 def test_what_is_printable_is_left_as_it_is() -> None:
     assert escaped("Grüße, 你好 😀") == "Grüße, 你好 😀"
     assert escaped("a\r\n\x1b[0m\u202e") == "a\\r\\n\\x1b[0m\\u202e"
