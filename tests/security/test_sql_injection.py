@@ -1,5 +1,8 @@
 """Texts that would be SQL, in every filter and every stored field of Postgres (S05)."""
 
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -8,8 +11,9 @@ import pytest
 from jobqueue.app import JobQueue
 from jobqueue.errors import ConfigError, DeadLetterNotFound
 from jobqueue.job import Job
+from jobqueue.record import Bucket
 from jobqueue.registry import Registry
-from jobqueue.repository.base import LetterFilter
+from jobqueue.repository.base import ExecutionFilter, Executions, LetterFilter
 from tests.integration.scheduler.test_shipping import scheduling, shipped
 from tests.integration.worker.scene import Scene
 
@@ -108,6 +112,58 @@ async def test_every_filter_of_the_history_takes_a_text_as_a_text(queue: JobQueu
         assert await queue.executions.count_by_outcome(queue=text, since=None) == {}
 
     assert await whole(queue) == (len(STORED), len(STORED))
+
+
+async def test_every_filter_of_a_search_takes_a_text_as_a_text(queue: JobQueue) -> None:
+    history = queue.executions
+    assert history is not None
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    for text in CORPUS:
+        for field in ("queue", "type", "outcome"):
+            assert (await history.search(ExecutionFilter(**{field: text}), limit=200))[0] == [], (field, text)
+        assert (await history.search(ExecutionFilter(queues=(text, text)), limit=200))[0] == []
+        assert sum(sum(each.outcomes.values()) for each in await _series(history, text, begin)) == 0
+        assert await history.errors(queues=[text], since=begin, limit=10) == []
+
+    assert await whole(queue) == (len(STORED), len(STORED))
+
+
+async def test_words_that_are_looked_for_are_words_and_no_language_of_their_own(queue: JobQueue) -> None:
+    """Neither SQL nor the operators of Postgres' text search."""
+    history = queue.executions
+    assert history is not None
+    for text in [
+        *CORPUS,
+        "plain & !error",
+        "plain | nothing",
+        "plain:*",
+        "pl:* <-> error",
+        "!plain",
+        "(plain",
+        "'plain'",
+    ]:
+        found, _ = await history.search(ExecutionFilter(q=text, ended=True), limit=200)
+
+        words = re.findall(r"[^\W_]+", text.casefold())
+        for each in found:
+            seen = f"{each.payload!r} {each.error_class} {each.error_message}".casefold()
+            assert all(word in seen for word in words), (text, each.error_message)
+        assert words or len(found) in (0, len(STORED)), text
+
+
+async def test_bulk_actions_on_a_text_touch_nothing_else(queue: JobQueue) -> None:
+    for text in CORPUS:
+        for where in (LetterFilter(queue=text), LetterFilter(type=text), LetterFilter(queues=(text,), error=text)):
+            assert await queue.dead_letters.groups(where, limit=10) == []
+            for do in (queue.dead_letters.delete_where, queue.dead_letters.requeue_where):
+                assert (await do(where, limit=100)).done == 0
+
+    assert await whole(queue) == (len(STORED), len(STORED))
+
+
+async def _series(history: Executions, queue: str, begin: datetime) -> Sequence[Bucket]:
+    until = datetime.now(UTC)
+    return await history.series(queues=[queue], since=begin, until=until, bucket=timedelta(minutes=10))
 
 
 async def test_the_tables_are_as_they_were(queue: JobQueue, database_url: str) -> None:
