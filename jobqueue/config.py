@@ -348,7 +348,7 @@ class ApiSettings:
         metadata=_about(
             "API_ALLOWED_HOSTS",
             _words(_HOST, "jobs.example.org"),
-            "names under which it may be asked for, besides loopback and API_HOST",
+            "names under which it may be asked for, besides loopback and API_HOST; they need API keys",
         ),
     )
     cors_origins: tuple[str, ...] = field(

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ from jobqueue.api.parse import read_call
 from jobqueue.api.problem import KINDS, Refusal, refusal_of
 from jobqueue.api.route import Open, Reply, Route
 from jobqueue.api.view import Problem, View
+from jobqueue.outcome import Failure
 
 _log = structlog.get_logger("jobqueue.api")
 
@@ -202,7 +202,7 @@ async def _keep_audit(action: str, call: Call) -> None:
 
 def _log_failure(event: str, error: Exception, **facts: str) -> None:
     # Formatted here: structlog's own default prints local variables, and so payloads and keys.
-    _log.error(event, exception="".join(traceback.format_exception(error)), **facts)
+    _log.error(event, exception=Failure.of(error).traceback, **facts)
 
 
 def _refusal_of_http(error: web.HTTPException) -> Refusal:

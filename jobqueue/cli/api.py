@@ -16,7 +16,7 @@ from jobqueue.cli.log import configure_logging
 from jobqueue.cli.loop import new_loop
 from jobqueue.cli.option import app_option
 from jobqueue.cli.signals import end_while_starting, listen
-from jobqueue.config import Settings
+from jobqueue.config import ApiSettings, Settings
 from jobqueue.errors import ConfigError, require
 from jobqueue.registry import Registry
 
@@ -61,13 +61,13 @@ async def _serve(settings: Settings, registry: Registry | None) -> None:
             for server in await queue.parts.redis.servers():
                 server.check(allow_eviction=settings.redis.allow_eviction)
         keys = await _any_key(queue)
-        local = is_loopback(settings.api.host)
-        if not local and not keys:
+        others = _way_in_for_others(settings.api)
+        if others and not keys:
             raise ConfigError(
-                f"API_HOST {settings.api.host} is open to others, and no API key was ever made; make one with "
-                "`jobqueue keys create me --kind admin`, or listen on 127.0.0.1"
+                f"{others}, and no API key was ever made; make one with `jobqueue keys create me --kind admin`, "
+                "or listen on 127.0.0.1 without API_ALLOWED_HOSTS"
             )
-        app = create_app(queue, registry=registry, require_keys=not local)
+        app = create_app(queue, registry=registry, require_keys=others is not None)
         stop = asyncio.Event()
 
         def started(url: str) -> None:
@@ -95,6 +95,14 @@ async def _serve(settings: Settings, registry: Registry | None) -> None:
         with suppress(asyncio.CancelledError):
             await serving
     _log.info("api.ended", pid=os.getpid())
+
+
+def _way_in_for_others(api: ApiSettings) -> str | None:
+    """An address, or the name of a site: what a proxy passes on comes from this machine, whoever sent it."""
+    if not is_loopback(api.host):
+        return f"API_HOST {api.host} is open to others"
+    names = [name for name in api.allowed_hosts if not is_loopback(name)]
+    return f"API_ALLOWED_HOSTS {names[0]} is a name by which others come" if names else None
 
 
 async def _any_key(queue: JobQueue) -> bool:

@@ -179,6 +179,19 @@ def test_a_second_signal_does_not_wait_for_requests_under_way(yard: Yard) -> Non
             assert api.said("api.hurrying")
 
 
+def test_a_name_by_which_others_come_needs_a_key_first(yard: Yard) -> None:
+    """A proxy on this machine was served like the machine itself: everybody who reached the proxy could do all."""
+    names = {"API_ALLOWED_HOSTS": "jobs.example.org"}
+    with yard.running("api", "--port", "0", **names) as refused:
+        assert refused.process.wait(30) == 1
+        assert "API_ALLOWED_HOSTS jobs.example.org is a name by which others come" in refused.out.read_text()
+
+    secret = asyncio.run(a_key(yard))
+    with yard.running("api", "--port", "0", **names) as api:
+        assert get(f"{api.url()}/api/v1/overview")[0] == 401
+        assert get(f"{api.url()}/api/v1/overview", secret)[0] == 200
+
+
 def test_others_are_not_served_before_there_is_a_key(yard: Yard) -> None:
     with yard.running("api", "--host", "0.0.0.0", "--port", "0") as refused:
         assert refused.process.wait(30) == 1
