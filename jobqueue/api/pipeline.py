@@ -160,7 +160,12 @@ def _check_scope(route: Route, request: web.Request, caller: Caller) -> None:
 
 
 async def _run(route: Route, call: Call) -> web.StreamResponse:
-    answer = await route.endpoint(call)
+    try:
+        answer = await route.endpoint(call)
+    except BaseException as error:
+        if route.audit is not None:
+            await _keep_audit_of_failure(route.audit, call, error)
+        raise
     if route.audit is not None:
         await _keep_audit(route.audit, call)
     if isinstance(answer, web.StreamResponse):
@@ -179,6 +184,14 @@ def response_of(reply: Reply, route: Route) -> web.Response:
 
 def json_of(view: View) -> bytes:
     return view.model_dump_json().encode()
+
+
+async def _keep_audit_of_failure(action: str, call: Call, error: BaseException) -> None:
+    """What was done before it failed; and where nobody knows what was, that it was begun."""
+    refused = isinstance(error, Exception) and refusal_of(error).kind.status < 500
+    if not call.noted and not refused:
+        call.note(next(iter(call.path.values()), "*"), unfinished=type(error).__name__)
+    await _keep_audit(action, call)
 
 
 async def _keep_audit(action: str, call: Call) -> None:

@@ -9,6 +9,8 @@ from yarl import URL
 
 from jobqueue.access.scope import Scope
 from jobqueue.app import JobQueue
+from jobqueue.config import ApiSettings
+from jobqueue.errors import BrokerUnavailable
 from jobqueue.job import Job
 from jobqueue.outcome import COMPLETED
 from jobqueue.registry import Registry
@@ -284,6 +286,42 @@ async def test_each_change_leaves_one_row_in_the_audit_log(guarded: Api) -> None
     (purge,) = (await admin.get("/audit", params={"action": "queue.purge"}))["items"]
     assert purge["target"] == "mail"
     assert purge["detail"]["cancelled"] >= 1
+
+
+async def test_a_change_that_fails_half_way_leaves_a_row_too(
+    queue: JobQueue, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows were written after a good end only: a pause whose answer failed had none, nor had a purge out of time."""
+    guarded = await serve(queue, settings=ApiSettings(timeout=timedelta(milliseconds=500)))
+    admin = guarded.holding(await make_key(queue))
+    await queue.enqueue(Job("a", queue="mail"))
+
+    async def away(*_: object, **__: object) -> None:
+        raise BrokerUnavailable("redis is away")
+
+    async def hangs(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobqueue.api.endpoint.queues._look", away)
+        assert (await admin.call("POST", "/api/v1/queues/mail/pause")).status == 503
+    for fails in (hangs, broken, away):
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "purge", fails)
+            response = await admin.call("POST", "/api/v1/queues/mail/purge", json={"confirm": "mail"})
+            assert response.status >= 500
+    await admin.refused("conflict", "POST", "/queues/mail/purge", json={"confirm": "other"})
+
+    rows = (await admin.get("/audit"))["items"]
+    assert [(each["action"], each["target"], each["detail"].get("unfinished")) for each in reversed(rows)] == [
+        ("queue.pause", "mail", None),
+        ("queue.purge", "mail", "CancelledError"),
+        ("queue.purge", "mail", "RuntimeError"),
+        ("queue.purge", "mail", "BrokerUnavailable"),
+    ]
 
 
 async def test_the_session_tells_what_may_be_shown(api: Api, bare_queue: JobQueue, serve: Serve) -> None:
