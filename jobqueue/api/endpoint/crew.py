@@ -61,9 +61,9 @@ def _shown(found: Found) -> view.Running:
 
 
 async def tasks(call: Call) -> view.Tasks:
-    """The tasks that this process knows, with the JSON schema of their payloads."""
-    known = call.site.registry or ()
-    return view.Tasks(items=[_task(each) for each in sorted(known, key=lambda task: task.name)])
+    """The tasks that this process knows, with the JSON schema of their payloads: those of the caller's queues."""
+    known = sorted(call.site.registry or (), key=lambda task: task.name)
+    return view.Tasks(items=[_task(each) for each in known if call.caller.sees(each.options.queue)])
 
 
 def _task(task: Task[..., Any]) -> view.Task:

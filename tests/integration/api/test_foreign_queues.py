@@ -8,8 +8,9 @@ import pytest
 from jobqueue.access.scope import Scope
 from jobqueue.app import JobQueue
 from jobqueue.job import Job
+from jobqueue.registry import Registry
 from jobqueue.repository.base import LetterFilter
-from tests.integration.api.conftest import Api, make_key
+from tests.integration.api.conftest import Api, Serve, make_key
 from tests.integration.search.scene import DEAD, ended, job, running, scheduled
 from testutil.eventually import eventually
 
@@ -66,6 +67,16 @@ async def test_lists_leave_the_others_out(scene: Scene, path: str) -> None:
 @pytest.mark.parametrize("path", ["/jobs", "/dlq", "/dlq/groups", "/executions", "/executions/errors"])
 async def test_to_ask_for_a_foreign_queue_finds_nothing(scene: Scene, path: str) -> None:
     assert (await scene.api.get(path, params={"queue": "bank"}))["items"] == []
+
+
+async def test_tasks_of_foreign_queues_are_not_told(queue: JobQueue, serve: Serve) -> None:
+    registry = Registry()
+    registry.task("mail.send", queue="mail")(lambda to: None)
+    registry.task("bank.pay", queue="bank")(lambda account: None)
+    api = await serve(queue, registry=registry)
+    limited = api.holding(await make_key(queue, *ALL, queues=MINE))
+
+    assert [each["name"] for each in (await limited.get("/tasks"))["items"]] == ["mail.send"]
 
 
 async def test_statistics_count_the_keys_own_queues(scene: Scene) -> None:
