@@ -1,10 +1,13 @@
 """Secrets planted everywhere, and everything that comes out searched for them: real processes, at debug (S33, S39)."""
 
 import asyncio
+import json
 import os
+import re
 import signal
+import socket
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -175,6 +178,51 @@ def test_commands_show_no_secret_that_was_not_asked_for(shop: Shop) -> None:
     }
     assert [leaked(each, EVERYWHERE) for each in asked] == [[], []]
     assert all(IN_PAYLOAD in each for each in asked), "these two are asked for the payload"
+
+
+def test_the_api_logs_no_key_no_session_and_no_request(shop: Shop) -> None:
+    """Also of requests that are none: an HTTP server likes to quote those."""
+    made = shop.run("keys", "create", "me", "--kind", "admin", "-o", "json")
+    key = json.loads(made.stdout)["secret"]
+    body = json.dumps({"type": "fine", "payload": {"card": IN_PAYLOAD}})
+    heads = [
+        f"GET /api/v1/jobs?q={IN_PAYLOAD} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}",
+        f"GET /api/v1/jobs?key={key} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}",
+        f"GET /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}x",
+        f"GET /api/v1/queues HTTP/1.1\r\nHost: localhost\r\nCookie: __Host-jobqueue={IN_HEADER}",
+        f"GET /api/v1/queues HTTP/1.1\r\nHost: localhost\r\nX-Trace {IN_HEADER}",
+        f"GET /api/v1/queues HTTP/1.1\r\nHost: {IN_HEADER}.example\r\nX-Trace: \0{IN_HEADER}",
+        f"{IN_HEADER}\x16\x03 / HTTP/9.9\r\nAuthorization: Bearer {key}",
+        f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nContent-Type: application/json"
+        f"\r\nContent-Length: {len(body) + 5}\r\n\r\n{body}",
+        f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nTransfer-Encoding: chunked"
+        f"\r\n\r\n{IN_PAYLOAD}",
+    ]
+
+    with shop.running("api", "--port", "0") as api:
+        shop.until("url=")
+        found = re.search(r"url=http://127\.0\.0\.1:(\d+)", shop.output())
+        assert found
+        answers = [_exchange(int(found[1]), f"{head}\r\nConnection: close\r\n\r\n".encode("latin-1")) for head in heads]
+        os.kill(api.pid, signal.SIGTERM)
+        api.wait(30)
+        said = shop.output()
+
+    assert b" 200 " in answers[0]
+    assert b" 401 " in answers[2]
+    assert "api.ended" in said
+    assert leaked(said, (*WHERE_NOT_ASKED_FOR, key, key[17:40])) == []
+    assert [leaked(each, (key,)) for each in answers] == [[]] * len(answers)
+
+
+def _exchange(port: int, request: bytes) -> bytes:
+    """What the server answers, until it closes or is silent."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, suppress(OSError):
+        connection.sendall(request)
+        while data := connection.recv(65536):
+            answer += data
+    return answer
 
 
 WRONG = {
