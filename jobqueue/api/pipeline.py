@@ -187,9 +187,12 @@ def json_of(view: View) -> bytes:
 
 
 async def _keep_audit_of_failure(action: str, call: Call, error: BaseException) -> None:
-    """What was done before it failed; and where nobody knows what was, that it was begun."""
+    """What was done before it failed; and where nobody knows what was, that it was begun.
+
+    Strangers at the sign-in leave none: they could fill the log.
+    """
     refused = isinstance(error, Exception) and refusal_of(error).kind.status < 500
-    if not call.noted and not refused:
+    if not call.noted and not refused and call.caller is not NOBODY:
         call.note(next(iter(call.path.values()), "*"), unfinished=type(error).__name__)
     await _keep_audit(action, call)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
+from jobqueue.access.gate import Gate
 from jobqueue.access.scope import Scope
 from jobqueue.app import JobQueue
 from jobqueue.config import ApiSettings
@@ -314,6 +315,9 @@ async def test_a_change_that_fails_half_way_leaves_a_row_too(
             response = await admin.call("POST", "/api/v1/queues/mail/purge", json={"confirm": "mail"})
             assert response.status >= 500
     await admin.refused("conflict", "POST", "/queues/mail/purge", json={"confirm": "other"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Gate, "authenticate", away)
+        assert (await guarded.call("POST", "/api/v1/session", json={"key": "x"})).status == 503
 
     rows = (await admin.get("/audit"))["items"]
     assert [(each["action"], each["target"], each["detail"].get("unfinished")) for each in reversed(rows)] == [
