@@ -60,7 +60,7 @@ class RedisStreamsBroker(RedisOperator):
         self._producing = self._dialer.line()
         # Recovery waits for no operator and no shipper.
         self._caring = self._dialer.line()
-        self._listening: dict[str, Line] = {}
+        self._listening: dict[str, list[Line]] = {}
         self._waiting_lines: list[Line] = []
         self._unlisted: set[str] = set()
         self._submitters: dict[tuple[str, Durability], Submitter] = {}
@@ -165,13 +165,18 @@ class RedisStreamsBroker(RedisOperator):
             raise errors.exceptions[0] from None
 
     async def _listen(self, queues: Sequence[str], heard: Callable[[str], None], until_s: float) -> None:
-        line = self._listening.setdefault(queues[0] if self._dialer.one_slot_reads else "", self._dialer.line())
+        # Each listener has a line of its own: a worker and a scheduler may share this broker.
+        idle = self._listening.setdefault(queues[0] if self._dialer.one_slot_reads else "", [])
+        line = idle.pop() if idle else self.line()
         bells = {self.keys(queue).bell.encode(): queue for queue in queues}
-        while (left_s := until_s - time.monotonic()) > 0:
-            # Of 0 s, BLPOP would wait for ever.
-            rung = await line.call(["BLPOP", *bells, max(left_s, 0.01)], timeout_s=left_s + READ_GRACE_S)
-            if rung is not None:
-                heard(bells[rung[0]])
+        try:
+            while (left_s := until_s - time.monotonic()) > 0:
+                # Of 0 s, BLPOP would wait for ever.
+                rung = await line.call(["BLPOP", *bells, max(left_s, 0.01)], timeout_s=left_s + READ_GRACE_S)
+                if rung is not None:
+                    heard(bells[rung[0]])
+        finally:
+            idle.append(line)
 
     async def reap(self, queue: str, *, unless_within: timedelta = timedelta(0)) -> int:
         if queue in self._unlisted and await enlist(self._caring, self.namespace, [queue]):
@@ -220,7 +225,7 @@ class RedisStreamsBroker(RedisOperator):
 
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
-        lines = (self._producing, self._operating, self._caring, *self._listening.values(), *self._waiting_lines)
+        lines = (self._producing, self._operating, self._caring, *self._waiting_lines)
         for line in lines:
             await line.close()
         await self._dialer.close()

@@ -81,6 +81,25 @@ async def test_a_bell_that_nobody_heard_rings_once_for_who_comes_later(
     await listener.close()
 
 
+async def test_two_who_share_a_broker_listen_beside_each_other(
+    broker: RedisStreamsBroker, raw: "redis.asyncio.Redis"
+) -> None:
+    """A worker and a scheduler in one program: the second stood in line behind the first, and gave up each 5 s."""
+    pair = [Listener(broker), Listener(broker)]
+
+    async def blocked() -> bool:
+        return (await raw.info("clients"))["blocked_clients"] == 2
+
+    await eventually(blocked)
+    for each in pair:
+        await each.close()
+
+    again = Listener(broker)
+    await enqueue(broker, job(), delay=SOON)
+    await eventually(lambda: again.heard == [Q])
+    await again.close()
+
+
 async def test_a_bell_of_a_wrong_type_keeps_no_job_out(broker: RedisStreamsBroker, raw: "redis.asyncio.Redis") -> None:
     await raw.set(broker.keys(Q).bell, "no list")
 
