@@ -103,7 +103,7 @@ def run_page(blocks: list[Block], folder: Path, environment: dict[str, str]) -> 
     with ExitStack() as running:
         for number, written in enumerate(blocks, start=1):
             block = replace(
-                written, text=written.text.replace("localhost:8080", f"localhost:{environment['API_PORT']}")
+                written, text=written.text.replace("localhost:8080", f"localhost:{environment.get('API_PORT', 8080)}")
             )
             if "file" in block.options:
                 write_file(block, folder)

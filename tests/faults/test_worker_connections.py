@@ -11,7 +11,7 @@ import redis.asyncio
 import structlog
 
 from jobqueue.app import JobQueue
-from jobqueue.broker import consumer, reader, redis_streams, scripts
+from jobqueue.broker import consumer, reader, roster, scripts
 from jobqueue.broker.base import Delivery
 from jobqueue.errors import BrokerUnavailable, ConfigError
 from jobqueue.job import Job
@@ -169,7 +169,7 @@ async def test_f29_a_name_that_is_in_use_is_refused(scene: Scene, monkeypatch: p
     one, two = await broker.join(["default"]), await broker.join(["default"])
     assert one.name != two.name
 
-    monkeypatch.setattr(redis_streams, "_consumer_name", lambda: one.name)
+    monkeypatch.setattr(roster, "consumer_name", lambda: one.name)
     error = await raised(lambda: broker.join(["default"]))
 
     assert isinstance(error, ConfigError)

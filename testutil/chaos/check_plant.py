@@ -4,7 +4,7 @@ from testutil.chaos.evidence import CUT_OFF_LASTS_S, Ending, Evidence, Incarnati
 from testutil.chaos.tasks import HOG_S
 
 _EMPTY = ("jobs", "delayed", "cancel", "unique", "progress", "dead", "journal")
-_LASTING = ("meta", "workers", *_EMPTY)
+_LASTING = ("meta", "workers", "roster", *_EMPTY)
 _PASSING = ("dedupe", "result", "producer")
 _OUTAGES = ("server.kill", "server.stop", "server.client_pause", "server.debug_sleep")
 """Faults in which Redis hears nobody. Where requests arrive and only replies are lost, leases are renewed."""
@@ -36,6 +36,8 @@ def left_in_redis(evidence: Evidence) -> list[str]:
         passing = part in _PASSING
         if size and (part in _EMPTY or part == "stream"):
             found.append(f"{name} still holds {size}")
+        if part == "roster" and size > evidence.final.keys.get(name.removesuffix("roster") + "workers", 0):
+            found.append(f"{name} holds {size}, more than there are workers")
         if passing != (name in evidence.final.ttls):
             found.append(f"{name} has {'no' if passing else 'a'} time to live")
         if not passing and part not in _LASTING and part != "stream":

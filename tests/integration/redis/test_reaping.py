@@ -22,7 +22,7 @@ from testutil.eventually import eventually
 async def settle_for_the_dead(broker: RedisStreamsBroker, name: str, *taken: Delivery) -> list[int]:
     """One page of a reaper's work."""
     crashed = [settlement(each, decide_crash(name, crashes=0, max_crashes=3)) for each in taken]
-    facts = {"consumer": name, "fence": "dead", "history": False, "journal_max": 0}
+    facts = {"consumer": name, "fence": "dead", "history": False, "journal_max": 0, "keep_payload": 0}
     answer: list[int] = await broker.call(settling.command(broker.keys(Q), crashed, **facts))
     return answer
 
