@@ -1,5 +1,6 @@
 """Where the shipper writes: rows and cursor in one transaction, so that each record arrives exactly once."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from jobqueue.errors import RepositoryError
 from jobqueue.record import MAY_RETURN, DeadLetter, Execution, JournalKind, entry_order
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.fault import RowRefused
+from jobqueue.repository.postgres.minute import counts_of, minutes_of
 from jobqueue.repository.postgres.packing import COLUMNS as PACKED_COLUMNS
 from jobqueue.repository.postgres.packing import pack_executions
 from jobqueue.repository.postgres.queries import ARCHIVE as SQL
@@ -55,6 +57,7 @@ class PostgresCursor:
         self._key = key
         self._clock = clock
         self._namespace, _, _, self._epoch = key
+        self._minutes: Counter[tuple[int, str, str, int]] = Counter()
 
     async def ship(self, *, executions: Sequence[Execution], dead_letters: Sequence[DeadLetter], upto: str) -> None:
         """Write the rows and move the position to *upto*; both hold once the cursor's context has ended.
@@ -70,6 +73,7 @@ class PostgresCursor:
         doubtful = entry_order(self.position) < entry_order(self._doubtful_upto)
         if executions:
             await self._write_executions(executions, now, doubtful=doubtful)
+            await self._write_minutes()
         if dead_letters:
             await self._write_dead_letters(dead_letters, now, doubtful=doubtful)
         await self._session.row(SQL.move_cursor, *self._key, upto)
@@ -93,6 +97,7 @@ class PostgresCursor:
                 await self._session.copy_packed(EXECUTIONS.name, PACKED_COLUMNS, packed.data)
         except RowRefused:
             return executions
+        self._minutes += packed.minutes
         return packed.odd
 
     async def _copy_rows(self, executions: Sequence[Execution], now: datetime, *, doubtful: bool) -> None:
@@ -101,7 +106,14 @@ class PostgresCursor:
         if doubtful:
             rows = await self._unknown(EXECUTIONS, rows, SQL.known_executions)
         await self._session.value(SQL.ensure_partitions, days_of(rows))
-        await _write(self._session, EXECUTIONS, rows, at_once=_EXECUTIONS_AT_ONCE)
+        self._minutes += minutes_of(await _write(self._session, EXECUTIONS, rows, at_once=_EXECUTIONS_AT_ONCE))
+
+    async def _write_minutes(self) -> None:
+        """Last, since what is written here is locked until the end: another epoch of the queue may wait for it."""
+        counts = counts_of(self._minutes)
+        self._minutes.clear()
+        if counts:
+            await self._session.row(SQL.add_minutes, self._namespace, *zip(*counts, strict=True))
 
     async def _write_dead_letters(self, letters: Sequence[DeadLetter], now: datetime, *, doubtful: bool) -> None:
         rows = [letter_row(each, namespace=self._namespace, epoch=self._epoch, now=now) for each in letters]
@@ -196,7 +208,9 @@ class PostgresArchive:
         async with self._database.transaction() as session:
             dropped: int = await session.value(SQL.drop_partitions, False, keep_successes)
             dropped += await session.value(SQL.drop_partitions, True, keep_failures)
-        await self._drop_requeued(keep_failures)
+        await self._drop_bites(SQL.drop_minutes, False, keep_successes)
+        await self._drop_bites(SQL.drop_minutes, True, keep_failures)
+        await self._drop_bites(SQL.drop_requeued, keep_failures)
         return dropped
 
     async def _create(self, key: Key) -> None:
@@ -207,43 +221,47 @@ class PostgresArchive:
             await session.row(SQL.create_cursor, *key)
         self._known.add(key)
 
-    async def _drop_requeued(self, keep: timedelta) -> None:
+    async def _drop_bites(self, query: str, *args: object) -> None:
         dropped = 1
         while dropped:
             async with self._database.transaction() as session:
-                dropped = await session.value(SQL.drop_requeued, keep)
+                dropped = await session.value(query, *args)
 
 
-async def _write(session: Session, table: Table, rows: Sequence[Row], *, at_once: int) -> None:
-    """In bites, so that no single statement comes near its timeout."""
+async def _write(session: Session, table: Table, rows: Sequence[Row], *, at_once: int) -> list[Row]:
+    """In bites, so that no single statement comes near its timeout. Returns the rows as they were written."""
+    written: list[Row] = []
     for start in range(0, len(rows), at_once):
-        await _copy(session, table, rows[start : start + at_once])
+        written += await _copy(session, table, rows[start : start + at_once])
+    return written
 
 
-async def _copy(session: Session, table: Table, rows: Sequence[Row]) -> None:
+async def _copy(session: Session, table: Table, rows: Sequence[Row]) -> Sequence[Row]:
     """COPY *rows*; when one is refused, halve until it is alone, and write the others as they are."""
     try:
         async with session.savepoint():
             await session.copy(table.name, table.columns, rows)
     except RowRefused as refusal:
         if len(rows) == 1:
-            await _write_minimal(session, table, rows[0], refusal)
-            return
+            return [await _write_minimal(session, table, rows[0], refusal)]
         middle = len(rows) // 2
-        await _copy(session, table, rows[:middle])
-        await _copy(session, table, rows[middle:])
+        first = await _copy(session, table, rows[:middle])
+        return [*first, *await _copy(session, table, rows[middle:])]
+    return rows
 
 
-async def _write_minimal(session: Session, table: Table, row: Row, refusal: RowRefused) -> None:
+async def _write_minimal(session: Session, table: Table, row: Row, refusal: RowRefused) -> Row:
+    least = minimal(table, row)
     facts = dict(zip(table.columns, row, strict=True))
     _log.error(
         "archive.row_reduced", table=table.name, job_id=facts["job_id"], queue=facts["queue"], error=str(refusal)
     )
     try:
         async with session.savepoint():
-            await session.copy(table.name, table.columns, [minimal(table, row)])
+            await session.copy(table.name, table.columns, [least])
     except RowRefused as error:
         raise RepositoryError(
             f"jobqueue.{table.name} refuses the row of job {facts['job_id']} even in its minimal form: {error}; "
             f"look for constraints, triggers or columns that are not in our migrations"
         ) from error
+    return least

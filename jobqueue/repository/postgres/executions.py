@@ -11,11 +11,15 @@ from jobqueue.outcome import storable
 from jobqueue.record import ENDS, Bucket, ErrorGroup, Execution
 from jobqueue.repository.base import ExecutionFilter
 from jobqueue.repository.postgres.database import Database, Session
+from jobqueue.repository.postgres.minute import MINUTE, quantile
 from jobqueue.repository.postgres.place import read_place, write_place
 from jobqueue.repository.postgres.queries import EXECUTIONS as SQL
 from jobqueue.repository.postgres.row import NOT_FAILED, error_group_of, execution_of, uuid_of
 
 MOST_BUCKETS: Final = 1_000
+MOST_BY_ROWS: Final = timedelta(minutes=20)
+"""What a series of other than whole minutes may read."""
+
 _ORDER: Final = ("finished_at", "job_id", "generation", "attempt")
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEWEST: Final = 10_000
@@ -96,12 +100,14 @@ class PostgresExecutions:
     async def series(
         self, *, queues: Sequence[str] | None = None, since: datetime, until: datetime | None = None, bucket: timedelta
     ) -> Sequence[Bucket]:
-        """What ended from *since* to *until* (now), by spans of time that begin at *since*, oldest first.
+        """What ended from *since* to *until* (now), by spans of time, oldest first; also those in which nothing ended.
 
-        Every span is there, also one in which nothing ended. Reads every row of the time: about 1 µs each.
+        Spans of whole minutes are answered from the counts by the minute: the first span begins with the minute of
+        *since*, the minute of *until* is counted whole, and p50 and p95 are off by at most a factor of 1.28. Any other
+        span begins at *since* and is answered from the rows, exactly, at about 1 µs a row: up to 20 minutes of them.
 
         Raises:
-            ConfigError: more than 1000 spans, or none.
+            ConfigError: more than 1000 spans, or none; spans that are not whole minutes over more than 20 minutes.
         """
         _aware("since", since)
         until = _aware("until", until) or datetime.now(UTC)
@@ -109,33 +115,69 @@ class PostgresExecutions:
             raise ConfigError(
                 f"from {since} to {until} in spans of {bucket} must be 1 to {MOST_BUCKETS} spans; choose longer ones"
             )
-        wanted = (self._namespace, _texts(queues), since, until, bucket)
-        async with self._database.transaction() as session:
-            await session.row(SQL.plan_for_these)
-            rows = await session.rows(SQL.series, *wanted)
-        first_ms, span_ms = round(since.timestamp() * 1000), bucket / timedelta(milliseconds=1)
-        count = -((since - until) // bucket)
-        buckets = [Bucket(at_ms=round(first_ms + n * span_ms), outcomes={}) for n in range(count)]
+        if bucket % MINUTE == timedelta(0):
+            return await self._series_of_minutes(_texts(queues), _minute_of(since), until, bucket)
+        if until - since > MOST_BY_ROWS:
+            raise ConfigError(
+                f"spans over more than {MOST_BY_ROWS} must be whole minutes, got {bucket} from {since} to {until}"
+            )
+        return await self._series_of_rows(_texts(queues), since, until, bucket)
+
+    async def _series_of_minutes(
+        self, queues: list[str] | None, since: datetime, until: datetime, bucket: timedelta
+    ) -> Sequence[Bucket]:
+        rows = await self._planned(SQL.series, self._namespace, queues, since, until, bucket)
+        spans = _spans(since, until, bucket)
+        classes: list[list[tuple[int, int]]] = [[] for _ in spans]
         for row in rows:
-            into = buckets[(row["at"] - since) // bucket]
+            at, outcome = (row["at"] - since) // bucket, row["outcome"]
+            spans[at].outcomes[outcome] = spans[at].outcomes.get(outcome, 0) + row["executions"]
+            if outcome == "completed":
+                classes[at].append((row["took"], row["executions"]))
+        for span, completed in zip(spans, classes, strict=True):
+            if completed:
+                span.p50_ms, span.p95_ms = quantile(completed, 0.5), quantile(completed, 0.95)
+        return spans
+
+    async def _series_of_rows(
+        self, queues: list[str] | None, since: datetime, until: datetime, bucket: timedelta
+    ) -> Sequence[Bucket]:
+        rows = await self._planned(SQL.series_of_rows, self._namespace, queues, since, until, bucket)
+        spans = _spans(since, until, bucket)
+        for row in rows:
+            into = spans[(row["at"] - since) // bucket]
             into.outcomes[row["outcome"]] = row["executions"]
             if row["quantiles"] is not None:
                 into.p50_ms, into.p95_ms = row["quantiles"]
-        return buckets
+        return spans
 
     async def errors(self, *, queues: Sequence[str] | None = None, since: datetime, limit: int) -> Sequence[ErrorGroup]:
         """Attempts that failed since then by type, queue and error class, most frequent first, up to *limit* groups."""
         wanted = (self._namespace, _texts(queues), _aware("since", since), limit)
-        async with self._database.transaction() as session:
-            await session.row(SQL.plan_for_these)
-            rows = await session.rows(SQL.errors, *wanted)
+        rows = await self._planned(SQL.errors, *wanted)
         return [error_group_of(row) for row in rows]
 
     async def count_by_outcome(self, *, queue: str | None = None, since: datetime | None = None) -> dict[str, int]:
         """How many executions came to which outcome; *since* is an aware datetime."""
-        async with self._database.transaction() as session:
-            rows = await session.rows(SQL.count_by_outcome, self._namespace, _known(queue), since or _BEGINNING)
+        since = since or _BEGINNING
+        whole = since if since == _minute_of(since) else _minute_of(since) + MINUTE
+        rows = await self._planned(SQL.count_by_outcome, self._namespace, _known(queue), since, whole)
         return {row["outcome"]: row["executions"] for row in rows}
+
+    async def _planned(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
+        async with self._database.transaction() as session:
+            await session.row(SQL.plan_for_these)
+            return await session.rows(query, *args)
+
+
+def _minute_of(instant: datetime) -> datetime:
+    return instant - (instant - _BEGINNING) % MINUTE
+
+
+def _spans(since: datetime, until: datetime, bucket: timedelta) -> list[Bucket]:
+    first_ms, span_ms = round(since.timestamp() * 1000), bucket / timedelta(milliseconds=1)
+    count = -((since - until) // bucket)
+    return [Bucket(at_ms=round(first_ms + n * span_ms), outcomes={}) for n in range(count)]
 
 
 async def _newest(

@@ -5,6 +5,7 @@ The hot path of the shipper: about 1.6 µs a row, where a row of Python values a
 """
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Final
 
 from jobqueue.outcome import storable
 from jobqueue.record import Execution
+from jobqueue.repository.postgres.minute import took
 from jobqueue.repository.postgres.row import NOT_FAILED, is_text
 
 COLUMNS: Final = (
@@ -48,17 +50,20 @@ _NO_ERROR: Final = 3 * _NULL
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of Postgres' timestamps, which count µs
 _EPOCH_MS: Final = int(_EPOCH.timestamp()) * 1000
 _LAST_MS: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 1000
-_DAY_US: Final = 86_400_000_000
+_MINUTE_US: Final = 60_000_000
+_DAY_MINUTES: Final = 1_440
 _UUID_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Rows for COPY, how many, the days (UTC) whose partitions they need, and the executions not among them."""
+    """Rows for COPY, how many, the days (UTC) whose partitions they need, their counts by the minute; and the executions
+    that are not among them."""
 
     data: bytes
     rows: int
     days: set[date]
+    minutes: Counter[tuple[int, str, str, int]]
     odd: list[Execution]
 
 
@@ -68,7 +73,7 @@ def pack_executions(executions: Sequence[Execution], *, namespace: str, now: dat
     Both ways make the same row of an execution.
     """
     shared: dict[tuple[object, ...], bytes] = {}
-    parts, days, odd = [_HEADER], set(), []
+    parts, minutes, odd = [_HEADER], [], []
     now_us = (now - _EPOCH) // timedelta(microseconds=1)
     for each in executions:
         queued_ms, started_ms, duration_ms = each.queued_ms, each.started_ms, each.duration_ms
@@ -90,12 +95,14 @@ def pack_executions(executions: Sequence[Execution], *, namespace: str, now: dat
             continue
         error = (each.error_class, each.error_message, each.traceback)
         parts += (same, own, _NO_ERROR if error == _NONE else _pack_error(error), _pack_payload(each.payload))
-        days.add(finished_us // _DAY_US)
+        minutes.append((finished_us // _MINUTE_US, each.queue, each.outcome, took(each.outcome, duration_ms)))
     parts.append(_TRAILER)
+    counts = Counter(minutes)
     return Packed(
         data=b"".join(parts),
         rows=len(executions) - len(odd),
-        days={_EPOCH.date() + timedelta(day) for day in days},
+        days={_EPOCH.date() + timedelta(number // _DAY_MINUTES) for number, *_ in counts},
+        minutes=counts,
         odd=odd,
     )
 

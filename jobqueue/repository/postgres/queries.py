@@ -24,9 +24,11 @@ class ArchiveQueries:
     take_over: str
     known_executions: str
     known_letters: str
+    add_minutes: str
     ensure_partitions: str
     ensure_coming_partitions: str
     drop_partitions: str
+    drop_minutes: str
     drop_requeued: str
 
 
@@ -43,6 +45,7 @@ class ExecutionQueries:
     search_newest: str
     search_words: str
     series: str
+    series_of_rows: str
     errors: str
     count_by_outcome: str
 

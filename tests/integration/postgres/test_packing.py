@@ -1,5 +1,6 @@
 """Executions that are packed for COPY by us become the same rows as those that asyncpg encodes."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,7 +57,7 @@ async def test_a_packed_execution_is_the_same_row(
     assert packed(batch).odd == []
 
     by_us = await rows_of(archive, sql, batch)
-    monkeypatch.setattr(archive_module, "pack_executions", lambda each, **_: Packed(b"", 0, set(), each))
+    monkeypatch.setattr(archive_module, "pack_executions", lambda each, **_: Packed(b"", 0, set(), Counter(), each))
     by_asyncpg = await rows_of(archive, sql, batch)
 
     ahead = list(ALIKE).index("an end that is ahead")

@@ -196,7 +196,8 @@ async def test_every_search_is_answered_from_an_index(archive: PostgresArchive, 
     of_type = await explained(sql, SQL.search, "jq", "rare", *NONE[1:], None, 50)
     of_queue = await explained(sql, SQL.search, "jq", *NONE, "report", 50)
     words = await explained(sql, SQL.search_words, "jq", *NONE, None, 50, "unique")
-    since = await explained(sql, SQL.series, "jq", None, datetime.now(UTC), datetime.now(UTC), timedelta(hours=1))
+    span = (datetime.now(UTC), datetime.now(UTC), timedelta(seconds=1))
+    since = await explained(sql, SQL.series_of_rows, "jq", None, *span)
     errors = await explained(sql, SQL.errors, "jq", None, datetime.now(UTC), 20)
 
     assert "_namespace_finished_at_idx" in newest

@@ -41,6 +41,13 @@ SELECT job_id::text, entry_id, worker, died_at
 FROM jobqueue.dead_letters
 WHERE namespace = $1 AND job_id = ANY($2::uuid[]);
 
+-- name: add_minutes
+-- $1 namespace, $2 minutes, $3 queues, $4 outcomes, $5 classes of duration, $6 failed, $7 executions: of each row, one.
+INSERT INTO jobqueue.execution_minutes AS known (namespace, minute, queue, outcome, took, failed, executions)
+SELECT $1, more.*
+FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::smallint[], $6::boolean[], $7::bigint[]) AS more
+ON CONFLICT (minute, namespace, queue, outcome, took) DO UPDATE SET executions = known.executions + excluded.executions;
+
 -- name: ensure_partitions
 -- $1 days, date[].
 SELECT jobqueue.ensure_partitions($1);
@@ -55,6 +62,10 @@ SELECT jobqueue.ensure_partitions(ARRAY(
 -- name: drop_partitions
 -- $1 failed, boolean; $2 keep, interval.
 SELECT jobqueue.drop_partitions($1, $2);
+
+-- name: drop_minutes
+-- One bounded bite of the minutes whose rows were dropped. $1 failed, boolean; $2 keep, interval.
+SELECT jobqueue.drop_minutes($1, $2);
 
 -- name: drop_requeued
 -- One bounded bite of the letters requeued longer than $1 (interval) ago.

@@ -38,12 +38,18 @@ ORDER BY finished_at DESC
 LIMIT $4;
 
 -- name: count_by_outcome
--- $1 namespace, $2 queue or NULL, $3 since.
-SELECT outcome, count(*) AS executions
-FROM jobqueue.executions
-WHERE namespace = $1
-  AND ($2::text IS NULL OR queue = $2)
-  AND finished_at >= $3
+-- $1 namespace, $2 queue or NULL, $3 since, $4 the first whole minute from then on: what ended before it is counted
+-- by the row.
+SELECT outcome, sum(executions)::bigint AS executions
+FROM (
+    SELECT outcome, executions
+    FROM jobqueue.execution_minutes
+    WHERE namespace = $1 AND ($2::text IS NULL OR queue = $2) AND minute >= $4
+    UNION ALL
+    SELECT outcome, 1
+    FROM jobqueue.executions
+    WHERE namespace = $1 AND ($2::text IS NULL OR queue = $2) AND finished_at >= $3 AND finished_at < $4
+) AS ended
 GROUP BY outcome
 ORDER BY outcome;
 
@@ -119,6 +125,15 @@ ORDER BY finished_at DESC, job_id DESC, generation DESC, attempt DESC
 LIMIT $12;
 
 -- name: series
+-- By span, outcome and class of duration. $1 namespace, $2 queues or NULL, $3 since, $4 until, $5 bucket, interval.
+SELECT date_bin($5::interval, minute, $3::timestamptz) AS at, outcome, took, sum(executions)::bigint AS executions
+FROM jobqueue.execution_minutes
+WHERE namespace = $1 AND minute >= $3 AND minute < $4
+  AND ($2::text[] IS NULL OR queue = ANY($2))
+GROUP BY at, outcome, took
+ORDER BY at, took;
+
+-- name: series_of_rows
 -- $1 namespace, $2 queues or NULL, $3 since, $4 until, $5 bucket, interval.
 SELECT date_bin($5::interval, finished_at, $3::timestamptz) AS at, outcome, count(*) AS executions,
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE outcome = 'completed')
