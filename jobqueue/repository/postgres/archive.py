@@ -13,7 +13,7 @@ from jobqueue.errors import RepositoryError
 from jobqueue.record import MAY_RETURN, DeadLetter, Execution, JournalKind, entry_order
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.fault import RowRefused
-from jobqueue.repository.postgres.minute import counts_of, minutes_of
+from jobqueue.repository.postgres.minute import Minutes, counts_of, minutes_of
 from jobqueue.repository.postgres.packing import COLUMNS as PACKED_COLUMNS
 from jobqueue.repository.postgres.packing import pack_executions
 from jobqueue.repository.postgres.queries import ARCHIVE as SQL
@@ -26,6 +26,7 @@ from jobqueue.repository.postgres.row import (
     execution_row,
     letter_row,
     minimal,
+    stored_id,
 )
 
 _log = structlog.get_logger("jobqueue.archive")
@@ -57,7 +58,7 @@ class PostgresCursor:
         self._key = key
         self._clock = clock
         self._namespace, _, _, self._epoch = key
-        self._minutes: Counter[tuple[int, str, str, int]] = Counter()
+        self._minutes: Minutes = Counter()
 
     async def ship(self, *, executions: Sequence[Execution], dead_letters: Sequence[DeadLetter], upto: str) -> None:
         """Write the rows and move the position to *upto*; both hold once the cursor's context has ended.
@@ -124,10 +125,11 @@ class PostgresCursor:
     async def _unknown(self, table: Table, rows: Sequence[Row], query: str) -> list[Row]:
         """The rows that are not here yet; *query* names the columns by which one is known."""
         job_id = table.columns.index("job_id")
+        rows = [(*row[:job_id], str(stored_id(row[job_id])), *row[job_id + 1 :]) for row in rows]
         unknown: list[Row] = []
         for start in range(0, len(rows), _EXECUTIONS_AT_ONCE):
             bite = rows[start : start + _EXECUTIONS_AT_ONCE]
-            found = await self._session.rows(query, self._namespace, list({str(row[job_id]) for row in bite}))
+            found = await self._session.rows(query, self._namespace, list({row[job_id] for row in bite}))
             if not found:
                 unknown += bite
                 continue

@@ -1,14 +1,14 @@
 """Executions counted by the minute in which they ended, so that statistics need not read every row.
 
-The durations of completed ones are counted by class. Hot: about 0.3 µs a row.
+The durations of completed ones are counted by class. Hot: about 0.3 µs a row, in `pack_executions`.
 """
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from jobqueue.outcome import storable
 from jobqueue.repository.postgres.row import NOT_FAILED, Row
@@ -24,17 +24,20 @@ _ZERO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FINISHED_AT, _QUEUE, _OUTCOME, _DURATION_MS = 1, 3, 9, 13
 
 
-class Minute(NamedTuple):
-    """What is counted together. *number* counts minutes from 2000 on; *took* is a class of `took`."""
+CLASSES: Final = len(LIMITS_MS) + 1
 
-    number: int
-    queue: str
-    outcome: str
-    took: int
-
+Minutes: TypeAlias = Counter[tuple[int, str, str, int]]
+"""Executions by minute, counted from 2000 on, queue, outcome and class of duration."""
 
 Count = tuple[datetime, str, str, int, bool, int]
 """A row of `execution_minutes` to be added, without its namespace."""
+
+
+class Ends(list[int]):
+    """When executions of one queue ended with one outcome, and how long they took: minute * CLASSES + class."""
+
+    def __init__(self, queue: str, outcome: str) -> None:
+        self.queue, self.outcome = queue, outcome
 
 
 def took(outcome: str, duration_ms: float) -> int:
@@ -42,7 +45,18 @@ def took(outcome: str, duration_ms: float) -> int:
     return bisect_right(LIMITS_MS, duration_ms) if outcome == "completed" else 0
 
 
-def minutes_of(rows: Iterable[Row]) -> Counter[tuple[int, str, str, int]]:
+def minutes_of_ends(many: Iterable[Ends]) -> Minutes:
+    """The counts of what was noted in them."""
+    minutes: Minutes = Counter()
+    for ends in many:
+        completed = ends.outcome == "completed"
+        for end, executions in Counter(ends).items():
+            minute, took = divmod(end, CLASSES)
+            minutes[minute, ends.queue, ends.outcome, took if completed else 0] += executions
+    return minutes
+
+
+def minutes_of(rows: Iterable[Row]) -> Minutes:
     """The counts of rows of `EXECUTIONS`."""
     return Counter(
         (
@@ -55,14 +69,14 @@ def minutes_of(rows: Iterable[Row]) -> Counter[tuple[int, str, str, int]]:
     )
 
 
-def counts_of(minutes: Mapping[tuple[int, str, str, int], int]) -> list[Count]:
+def counts_of(minutes: Minutes) -> list[Count]:
     """The counts as rows, each key once, in the one order in which every shipper locks them."""
-    merged: Counter[Minute] = Counter()
-    for (number, queue, outcome, took), executions in minutes.items():
-        merged[Minute(number, storable(queue)[:_MOST_CHARS], storable(outcome)[:_MOST_CHARS], took)] += executions
+    merged: Minutes = Counter()
+    for (minute, queue, outcome, took), executions in minutes.items():
+        merged[minute, storable(queue)[:_MOST_CHARS], storable(outcome)[:_MOST_CHARS], took] += executions
     return [
-        (_ZERO + key.number * MINUTE, key.queue, key.outcome, key.took, key.outcome not in NOT_FAILED, executions)
-        for key, executions in sorted(merged.items())
+        (_ZERO + minute * MINUTE, queue, outcome, took, outcome not in NOT_FAILED, executions)
+        for (minute, queue, outcome, took), executions in sorted(merged.items())
     ]
 
 

@@ -215,6 +215,11 @@ def uuid_of(job_id: str) -> uuid.UUID | None:
         return None
 
 
+def stored_id(job_id: object) -> uuid.UUID:
+    """The id under which a row is stored: of what is no UUID, one made of it."""
+    return uuid_of(str(job_id)) or uuid.uuid5(uuid.NAMESPACE_OID, ascii(job_id))
+
+
 def _text(value: str) -> str:
     return value if value.isascii() and "\x00" not in value else storable(value)
 
@@ -266,7 +271,7 @@ def is_text(payload: bytes) -> bool:
 def _minimal(column: str, value: Any) -> Any:
     match value:
         case _ if column == "job_id":
-            return uuid_of(str(value)) or uuid.uuid5(uuid.NAMESPACE_OID, ascii(value))
+            return stored_id(value)
         case _ if column == "payload":
             return None
         case str():

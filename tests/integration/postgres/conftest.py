@@ -17,6 +17,7 @@ from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.dead_letters import PostgresDeadLetters
 from jobqueue.repository.postgres.migrate import migrate_up
+from tests.integration.postgres.minutes import differences
 
 Connect = Callable[[PostgresSettings | str], Database]
 
@@ -78,6 +79,15 @@ async def database(connect: Connect, settings: PostgresSettings) -> Database:
 @pytest.fixture
 async def archive(database: Database) -> PostgresArchive:
     return PostgresArchive(database)
+
+
+@pytest.fixture
+async def exact_minutes(url: str) -> AsyncIterator[None]:
+    """Whatever the test did, every execution that is in the history is counted once."""
+    yield
+    connection = await asyncpg.connect(url)
+    assert await differences(connection) == []
+    await connection.close()
 
 
 @pytest.fixture

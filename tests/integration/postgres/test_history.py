@@ -11,6 +11,8 @@ from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.executions import PostgresExecutions
 from tests.integration.postgres.journal import NOW_MS, execution, job_id_of
 
+pytestmark = pytest.mark.usefixtures("exact_minutes")
+
 
 @pytest.fixture
 async def executions(database: Database) -> PostgresExecutions:

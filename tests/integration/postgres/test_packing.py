@@ -13,6 +13,7 @@ from jobqueue.repository.postgres import archive as archive_module
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.packing import Packed, pack_executions
 from tests.integration.postgres.journal import NOW_MS, execution
+from tests.integration.postgres.minutes import differences
 
 ALIKE: dict[str, dict[str, Any]] = {
     "a success": {},
@@ -46,7 +47,8 @@ async def rows_of(archive: PostgresArchive, sql: asyncpg.Connection, executions:
         assert cursor is not None
         await cursor.ship(executions=executions, dead_letters=[], upto="9-0")
     rows = await sql.fetch("SELECT *, tableoid::regclass::text AS part FROM jobqueue.executions ORDER BY job_id")
-    await sql.execute("TRUNCATE jobqueue.executions")
+    assert await differences(sql) == []
+    await sql.execute("TRUNCATE jobqueue.executions, jobqueue.execution_minutes")
     return [dict(row) for row in rows]
 
 

@@ -18,6 +18,8 @@ from jobqueue.repository.postgres.migrate import migrate_up
 from tests.integration.postgres.conftest import Connect, sibling
 from tests.integration.postgres.journal import dead_letter, execution, job_id_of
 
+pytestmark = pytest.mark.usefixtures("exact_minutes")
+
 
 @pytest.fixture
 def logged() -> Iterator[LogCapture]:

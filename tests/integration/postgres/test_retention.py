@@ -16,6 +16,8 @@ from jobqueue.repository.postgres.database import Database
 from tests.integration.postgres.conftest import Connect
 from tests.integration.postgres.journal import NOW_MS, dead_letter, execution
 
+pytestmark = pytest.mark.usefixtures("exact_minutes")
+
 DAY_MS = 86_400_000
 WEEK, MONTH = timedelta(days=7), timedelta(days=30)
 

@@ -19,6 +19,8 @@ from tests.integration.postgres.conftest import Connect
 from tests.integration.postgres.journal import FileJournal, execution, job_id_of, ship_all, ship_once
 from tests.integration.postgres.proxy import CommitProxy, Cut
 
+pytestmark = pytest.mark.usefixtures("exact_minutes")
+
 ROOT = Path(__file__).parents[3]
 TABLE = {"journal": "executions", "dead": "dead_letters"}
 KINDS: list[JournalKind] = ["journal", "dead"]
