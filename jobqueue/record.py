@@ -71,7 +71,7 @@ class Bucket(msgspec.Struct, kw_only=True):
     """When the span began."""
     outcomes: dict[str, int]
     p50_ms: float | None = None
-    """Half of the completed ones took no longer; None without any."""
+    """Half of the completed ones took no longer, to within a factor of 1.28; None without any."""
     p95_ms: float | None = None
 
 

@@ -81,7 +81,8 @@ class ExecutionsQuery(Page):
 
 
 class StatisticsQuery(Query):
-    """Since when, and in spans of which length; by default the last hour, by the minute. At most 1 000 spans."""
+    """Since when, and in spans of which length; by default the last hour, by the minute. At most 1 000 spans, of whole
+    minutes when it is more than 20 minutes."""
 
     queue: Name | None = None
     since: Instant | None = None

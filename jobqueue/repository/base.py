@@ -155,12 +155,12 @@ class Executions(Protocol):
     async def series(
         self, *, queues: Sequence[str] | None = None, since: datetime, until: datetime | None = None, bucket: timedelta
     ) -> Sequence[Bucket]:
-        """What ended from *since* to *until* (now), by spans of time that begin at *since*, oldest first.
+        """What ended from *since* to *until* (now), by spans of time, oldest first; also those in which nothing ended.
 
-        Every span is there, also one in which nothing ended.
+        Spans of whole minutes begin with the minute of *since*, others with *since*.
 
         Raises:
-            ConfigError: more than 1000 spans, or none.
+            ConfigError: more than 1000 spans, or none; spans that are not whole minutes over more than 20 minutes.
         """
         ...
 

@@ -11,6 +11,8 @@ from jobqueue.repository.base import ExecutionFilter, Executions
 _LAST_HOUR = timedelta(hours=1)
 _LAST_DAY = timedelta(hours=24)
 _SHORTEST = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+_MOST_BY_ROWS = timedelta(minutes=20)
 _MOST_BUCKETS = 1000
 
 
@@ -73,6 +75,8 @@ async def _queues(call: Call, queue: str | None) -> tuple[str, ...] | None:
 def _check_buckets(span: timedelta, bucket: timedelta) -> None:
     if bucket < _SHORTEST:
         _refuse("bucket", "must be at least 1s")
+    if bucket % _MINUTE and span > _MOST_BY_ROWS:
+        _refuse("bucket", "must be whole minutes, such as 1m or 3h, when `since` is more than 20 minutes ago")
     if span / bucket > _MOST_BUCKETS:
         _refuse("bucket", f"is too short: from `since` to now there would be more than {_MOST_BUCKETS}")
 

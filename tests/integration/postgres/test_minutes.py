@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import asyncpg
 import pytest
@@ -104,11 +105,14 @@ async def test_two_lives_of_a_queue_count_into_the_same_minutes(
 
 
 async def test_a_rollback_takes_the_counts_back(archive: PostgresArchive, sql: asyncpg.Connection) -> None:
-    with pytest.raises(CrashedHereError):
+    async def crash() -> None:
         async with archive.cursor("mail", "journal", "e1") as cursor:
             assert cursor is not None
             await cursor.ship(executions=[execution(1)], dead_letters=[], upto="9-0")
             raise CrashedHereError
+
+    with pytest.raises(CrashedHereError):
+        await crash()
 
     assert await total(sql) == (0, 0)
 
@@ -148,10 +152,8 @@ async def test_minutes_are_recounted_by_hand(archive: PostgresArchive, sql: asyn
     await ship(archive, *(execution(n, started_ms=NOW_MS - n * 60_000) for n in range(10)))
     minute = from_ms(NOW_MS - NOW_MS % 60_000)
     since, until = minute - timedelta(minutes=5), minute - timedelta(minutes=2)
-    await sql.execute(
-        "UPDATE jobqueue.execution_minutes SET executions = 7 WHERE minute >= $1 AND minute < $2", since, until
-    )
-    await sql.execute("DELETE FROM jobqueue.execution_minutes WHERE minute = $1", since)
+    await sql.execute("UPDATE jobqueue.execution_minutes SET executions = 7 WHERE minute = $1", since)
+    await sql.execute("DELETE FROM jobqueue.execution_minutes WHERE minute > $1 AND minute < $2", since, until)
 
     assert await sql.fetchval("SELECT jobqueue.recount_minutes($1, $2)", since, until) == 3
 
@@ -162,7 +164,7 @@ async def test_minutes_are_recounted_by_hand(archive: PostgresArchive, sql: asyn
 
 async def test_counts_go_with_their_days(archive: PostgresArchive, sql: asyncpg.Connection) -> None:
     for days in (0, 7, 8, 30, 31):
-        late = {"started_ms": NOW_MS - days * DAY_MS, "duration_ms": 0.0}
+        late: dict[str, Any] = {"started_ms": NOW_MS - days * DAY_MS, "duration_ms": 0.0}
         await ship(archive, execution(1, **late), execution(2, outcome="dead", **late))
 
     await archive.retire(keep_successes=timedelta(days=7), keep_failures=timedelta(days=30))
@@ -175,7 +177,8 @@ async def test_counts_go_with_their_days(archive: PostgresArchive, sql: asyncpg.
 async def test_counts_go_in_bites(archive: PostgresArchive, sql: asyncpg.Connection) -> None:
     await sql.execute(
         "INSERT INTO jobqueue.execution_minutes"
-        " SELECT now() - interval '60 days', 'jq', 'q' || n, 'completed', 0, false, 1 FROM generate_series(1, 25000) AS n"
+        " SELECT now() - interval '60 days', 'jq', 'q' || n, 'completed', 0, false, 1"
+        " FROM generate_series(1, 25000) AS n"
     )
     assert await sql.fetchval("SELECT jobqueue.drop_minutes(false, '7 days')") == 10_000
 
