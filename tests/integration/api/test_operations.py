@@ -148,6 +148,11 @@ async def test_history_is_listed_counted_and_grouped(api: Api) -> None:
     assert sum(each["completed"] for each in stats["buckets"]) == 1
     assert [each["error_class"] for each in errors["items"]] == ["ValueError"]
     await api.refused("invalid-request", "GET", "/executions/stats?bucket=1s")
+    await api.refused("invalid-request", "GET", "/executions/stats?bucket=30s")
+    shortly = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert (await api.get("/executions/stats", params={"bucket": "1s", "since": shortly}))["outcomes"] == stats[
+        "outcomes"
+    ]
     future = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert (await api.get("/executions/stats", params={"since": future}))["buckets"] == []
 

@@ -34,7 +34,7 @@ _names = (f"schemathesis{number}" for number in itertools.count())
 BEYOND_SCHEMA = (
     re.compile(r"query\.cursor: must be the `next_cursor` of the page before, with the same filter"),
     re.compile(r"this Idempotency-Key was used before, with another body"),
-    re.compile(r"query\.bucket: (is too short|must be at least)"),
+    re.compile(r"query\.bucket: (is too short|must be at least|must be whole minutes)"),
     re.compile(r"give delay or scheduled_at, not both"),
     re.compile(r"(delay|timeout|expires|result_ttl|unique_key|a key expires) .*must be|\w+ must be from "),
     re.compile(r"a key expires after"),
