@@ -118,12 +118,24 @@ async def test_a_rollback_takes_the_counts_back(archive: PostgresArchive, sql: a
 
 
 async def test_names_that_no_index_holds_are_counted(archive: PostgresArchive, sql: asyncpg.Connection) -> None:
-    incompressible = "".join(chr(Random(1).randrange(0x4E00, 0x9FFF)) for _ in range(5000))
+    random = Random(1)
+    incompressible = "".join(chr(random.randrange(0x4E00, 0x9FFF)) for _ in range(5000))
 
     await ship(archive, execution(1, outcome=incompressible), execution(2, incompressible), execution(3))
 
     assert await total(sql) == (3, 3)
-    await sql.execute("TRUNCATE jobqueue.executions, jobqueue.execution_minutes")  # their names are not the same
+    rows = await sql.fetch("SELECT DISTINCT queue FROM jobqueue.executions ORDER BY 1")
+    assert rows == await sql.fetch("SELECT DISTINCT queue FROM jobqueue.execution_minutes ORDER BY 1")
+    await sql.execute("TRUNCATE jobqueue.executions, jobqueue.execution_minutes")  # the outcomes are not the same
+
+
+async def test_a_row_that_was_reduced_is_counted_as_it_was_written(
+    archive: PostgresArchive, sql: asyncpg.Connection
+) -> None:
+    await ship(archive, execution(1, attempt=2**40, duration_ms=float("inf")))
+
+    assert await total(sql) == (1, 1)
+    assert await sql.fetchval("SELECT took FROM jobqueue.execution_minutes") == 0
 
 
 async def test_classes_of_duration_are_the_same_in_postgres(sql: asyncpg.Connection) -> None:
