@@ -30,6 +30,7 @@ def served() -> Iterator[dict[str, str]]:
             "DATABASE_URL": servers.postgres.url,
             "NO_COLOR": "1",
             "API_PORT": str(free_port()),
+            "CURL_HOME": str(Path(__file__).parent),  # .curlrc: an error status fails the block
         }
         migrated = subprocess.run(
             ["jobqueue", "migrate", "up"], env=environment, capture_output=True, text=True, timeout=60

@@ -15,6 +15,7 @@ A page has a temporary folder of its own and a private, migrated Valkey and Post
     ```toml  ```json  ```yaml    parsed
     ```text  ```mermaid  ```ini  left alone
 
+curl fails a block by an answer of 400 or more (`.curlrc` here); where there is no curl, its blocks are left out.
 `localhost:8080` in a block is the port that `API_PORT` has in the page's environment.
 
 A block is left out by a comment line before it, `<!-- not run: the reason -->`; the reason is required, and
@@ -25,6 +26,8 @@ import ast
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +98,8 @@ def problems_of(block: Block) -> Iterator[str]:
 def is_run(block: Block) -> bool:
     if block.where.startswith("README.md:") and block.text.startswith('python3 -m pip install -e ".['):
         return False  # .ci/run does
+    if re.search(r"\bcurl ", block.text) and shutil.which("curl") is None:
+        return False
     return block.not_run is None and ("file" in block.options or block.language in RUNNERS)
 
 
