@@ -10,7 +10,7 @@ from tests.docs.pages import PAGES, ROOT, name_of, prose_of
 
 _LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s+(\S+)")
 _CODE = re.compile(r"(`+).+?\1")
-_MACHINE_PATH = re.compile(r"(?<![\w.-])(/work|/root|/home|/Users|/tmp/pytest|/opt/wheels|[A-Z]:\\)[\w./\\-]*")
+_MACHINE_PATH = re.compile(r"(?<![\w.-])(/(?:work|root|home|Users|tmp/pytest|opt/wheels)\b|[A-Z]:\\)[\w./\\-]*")
 MORE_PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 
 
