@@ -31,6 +31,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -70,14 +71,22 @@ def test_every_block_says_what_it_is_and_can_be_parsed(page: Path) -> None:
     assert problems == []
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where a page runs. Others may enter: as root, `jobqueue dev` runs its Postgres as somebody else."""
+    with tempfile.TemporaryDirectory(prefix="jobqueue-page-") as path:
+        Path(path).chmod(0o711)
+        yield Path(path)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=name_of)
-def test_every_block_of_the_page_runs(page: Path, tmp_path: Path) -> None:
+def test_every_block_of_the_page_runs(page: Path, folder: Path) -> None:
     blocks = [block for block in blocks_of(page) if is_run(block)]
     if not blocks:
         pytest.skip("nothing to run on this page")
 
     with served() as environment:
-        run_page(blocks, tmp_path, environment)
+        run_page(blocks, folder, environment)
 
 
 def problems_of(block: Block) -> Iterator[str]:
