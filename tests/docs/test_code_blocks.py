@@ -9,6 +9,7 @@ A page has a temporary folder of its own and a private, migrated Valkey and Post
     ```sh                        run by `bash -eu`, with this environment's `python3` and `jobqueue`
     ```sh background             one long-running command: started, waited for until it has printed something,
                                  ended by SIGTERM at the end of the page; it must exit 0
+    ```sh background=api.started the same, waited for until it has printed this
     ```console                   its lines that begin with `$ ` are run like `sh`; the others show output
     ```sql                       run in a transaction that is rolled back
     ```lua                       loaded by Redis, not run
@@ -46,7 +47,7 @@ from tests.docs.pages import PAGES, Block, blocks_of, name_of
 from tests.docs.served import served
 
 BLOCK_SECONDS = 60
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 40  # a worker's own grace is 30
 
 # Compiles as `python -m asyncio` does, in a `__main__` that has no name but those of the block.
@@ -216,8 +217,9 @@ def in_background(block: Block, folder: Path, environment: dict[str, str], log: 
             start_new_session=True,
         )
     try:
-        started = within(START_SECONDS, lambda: log.stat().st_size > 0 or process.poll() is not None)
-        assert started, f"{block.where}: printed nothing for {START_SECONDS} s"
+        awaited = block.options["background"]
+        started = within(START_SECONDS, lambda: has_printed(log, awaited) or process.poll() is not None)
+        assert started, f"{block.where}: did not print {awaited or 'anything'} for {START_SECONDS} s\n{log.read_text()}"
         yield
         process.send_signal(signal.SIGTERM)
         within(STOP_SECONDS, lambda: process.poll() is not None)
@@ -228,6 +230,11 @@ def in_background(block: Block, folder: Path, environment: dict[str, str], log: 
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def has_printed(log: Path, awaited: str) -> bool:
+    printed = log.read_text(errors="replace")
+    return awaited in printed and printed != ""
 
 
 def within(limit_s: float, condition: Callable[[], bool]) -> bool:
@@ -308,7 +315,7 @@ def test_a_wrong_block_is_found(tmp_path: Path, text: str, problem: str) -> None
 def run_text(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    run_page(blocks_of(page_of(tmp_path, text)), folder, dict(os.environ))
+    run_page(blocks_of(page_of(tmp_path, text)), folder, {**os.environ, "API_PORT": "8080"})
 
 
 def test_blocks_share_a_folder_and_no_names(tmp_path: Path) -> None:
@@ -345,6 +352,12 @@ def test_a_background_command_ends_with_the_page(tmp_path: Path) -> None:
     program = f"{GRACEFUL.format(code=0)}; signal.pause()"
 
     run_text(tmp_path, f'```sh background\nA=b {sys.executable} -c "{program}"\n```\n```sh\ntrue\n```\n')
+
+
+def test_a_background_command_is_waited_for_until_it_has_printed_what_is_awaited(tmp_path: Path) -> None:
+    program = f"{GRACEFUL.format(code=0)}; open('begun', 'w').close(); print('ready', flush=True); signal.pause()"
+
+    run_text(tmp_path, f'```sh background=ready\n{sys.executable} -c "{program}"\n```\n```sh\ntest -f begun\n```\n')
 
 
 @pytest.mark.parametrize("program", [f"{GRACEFUL.format(code=4)}; signal.pause()", "print(1, flush=True); input()"])
