@@ -61,7 +61,7 @@ class Events:
         """`overview` whenever it changes, at most once a second; `unavailable` while Redis is away.
 
         Raises:
-            HTTPServiceUnavailable: there are too many streams.
+            HTTPServiceUnavailable: there are too many streams; told as 429.
         """
         async with self._stream(request, allowed) as stream:
             with self._live.watched():
@@ -79,7 +79,7 @@ class Events:
 
         Raises:
             HTTPNotFound: *look* finds no such job.
-            HTTPServiceUnavailable: there are too many streams.
+            HTTPServiceUnavailable: there are too many streams; told as 429.
         """
         if request.headers.get("Last-Event-ID", "").endswith(_END):
             return web.Response(status=204)  # which tells a browser not to come back

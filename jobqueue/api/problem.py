@@ -129,7 +129,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         Kind(
             "timeout",
-            503,
+            504,
             "It took too long",
             "The request was not answered within `API_TIMEOUT`. What it was to change may have changed.",
             "Look before repeating; repeat an enqueue with its `Idempotency-Key`.",

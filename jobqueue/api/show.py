@@ -28,7 +28,7 @@ def new_job(job: Job, *, due_at: datetime | None, masked: Masked) -> view.Job:
         queue=job.queue,
         priority=job.priority.value,
         state=JobState.QUEUED if due_at is None else JobState.SCHEDULED,
-        attempt=0,
+        attempt=1,
         payload=mask(job.payload, masked),
         payload_kept=True,
         created_at=job.created_at,

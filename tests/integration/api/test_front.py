@@ -225,7 +225,7 @@ async def test_a_request_without_an_answer_in_time_is_ended(
 
     problem = await api.refused("timeout", "GET", "/jobs/01a20373-42c7-7775-96f9-c2e098cf256a")
 
-    assert problem["status"] == 503
+    assert problem["status"] == 504
 
 
 SECRETS = ("hunter2", "SELECT", "postgresql://", "redis://", "Traceback", "asyncpg", "/jobqueue/")

@@ -26,7 +26,7 @@ function Rest({ of: now }) {
   return html`
     ${now && unused(now) && html`<section class="card"><${FirstJob} /></section>`}
     <${Tiles} of=${now} />
-    <section class="card" aria-label="Completed and failed"><${chart} /></section>
+    <section class="card" aria-label="Attempts completed and failed"><${chart} /></section>
     <section class="card" aria-labelledby="queues">
       <h2 id="queues">Queues</h2>
       <${QueueTable} queues=${now && now.queues} />

@@ -23,7 +23,7 @@ export function History() {
   const read = (i) => (i === null || !buckets[i] ? whole(buckets, range) : one(buckets[i]));
   return html`
     <div class="card-head">
-      <h2>Completed and failed</h2>
+      <h2>Attempts completed and failed</h2>
       <div class="choices" role="group" aria-label="Range">
         ${Object.keys(RANGES).map((each) => html`<button key=${each} type="button" aria-pressed=${String(each === range)} onClick=${() => filter({ range: each })}>${each}</button>`)}
       </div>
@@ -41,7 +41,7 @@ export function Recent() {
     return [html`<b>${time(sample.at)}</b>`, key("good", `${rate(sample.completed)} completed`), key("bad", `${rate(sample.failed)} failed`)];
   };
   return html`
-    <div class="card-head"><h2>Completed and failed</h2><p class="mute">since this page was opened; history needs Postgres</p></div>
+    <div class="card-head"><h2>Attempts completed and failed</h2><p class="mute">since this page was opened; history needs Postgres</p></div>
     <${Chart} data=${series} bars=${false} read=${read} label="Jobs a second that completed and failed, since this page was opened" />`;
 }
 
