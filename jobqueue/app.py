@@ -1,7 +1,7 @@
 """`JobQueue`: the front door for producers and operators."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -189,13 +189,15 @@ class JobQueue:
             self._registry.get(job.type).check(job.payload_json)
         return job
 
-    async def get(self, job_id: str, *, queue: str | None = None) -> JobStatus | None:
+    async def get(
+        self, job_id: str, *, queue: str | None = None, sees: Callable[[str], bool] | None = None
+    ) -> JobStatus | None:
         """Where a job is now, or what came of it; None when nothing is known of it.
 
         A live job is found in Redis; one that has ended in the history, among the dead letters, or
-        by its kept result.
+        by its kept result. Only in *queue*, or in the queues whose names *sees* is true of, where one is given.
         """
-        return await self._lookup.job(job_id, queue=queue)
+        return await self._lookup.job(job_id, queue=queue, sees=sees)
 
     async def find(
         self, where: JobFilter = ANY, *, limit: int = 50, after: str | None = None

@@ -1,6 +1,6 @@
 """One job, wherever it is: live in the broker, then in the history, among the dead letters, or by its kept result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jobqueue.bootstrap import Parts
 from jobqueue.errors import DeadLetterNotFound, RepositoryUnavailable
@@ -9,6 +9,9 @@ from jobqueue.scheduler.ship import ship_queue
 from jobqueue.search import account
 from jobqueue.status import JobStatus
 
+Sees = Callable[[str], bool]
+"""Whether a queue is one of those asked for. A job id is unique within a queue only."""
+
 
 class Lookup:
     """Finds one job by its id."""
@@ -16,8 +19,8 @@ class Lookup:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def job(self, job_id: str, *, queue: str | None = None) -> JobStatus | None:
-        """Where a job is now, or what came of it; None when nothing is known of it.
+    async def job(self, job_id: str, *, queue: str | None = None, sees: Sees | None = None) -> JobStatus | None:
+        """Where a job is now, or what came of it; None when nothing is known of it in the queues asked for.
 
         Raises:
             InvalidJob: *job_id* is no job id.
@@ -25,7 +28,9 @@ class Lookup:
         """
         job_id = canonical_id(job_id)
         queues = [queue] if queue is not None else await self._parts.broker.queues()
-        return await self.live(job_id, queues) or await self._ended(job_id, queues)
+        asked = sees or (lambda name: queue in (None, name))
+        queues = [name for name in queues if asked(name)]
+        return await self.live(job_id, queues) or await self._ended(job_id, queues, asked)
 
     async def live(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
         """A job that is live in one of *queues*."""
@@ -35,10 +40,10 @@ class Lookup:
                 return account.of_live(found, now_ms=self._parts.clock.now_ms())
         return None
 
-    async def _ended(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
+    async def _ended(self, job_id: str, queues: Sequence[str], asked: Sees) -> JobStatus | None:
         kept = [(name, await self._parts.broker.result(name, job_id)) for name in queues]
         try:
-            status = await self._recorded(job_id, queues)
+            status = await self._recorded(job_id, queues, asked)
         except RepositoryUnavailable:
             if not any(result for _, result in kept):
                 raise
@@ -48,14 +53,14 @@ class Lookup:
                 return account.with_result(status, job_id, name, result)
         return status
 
-    async def _recorded(self, job_id: str, queues: Sequence[str]) -> JobStatus | None:
+    async def _recorded(self, job_id: str, queues: Sequence[str], asked: Sees) -> JobStatus | None:
         """From the history, once what still waits to be shipped has been, or from the dead letters."""
-        status = await self._from_history(job_id)
+        status = await self._from_history(job_id, asked)
         if self._parts.shipping is not None:
             await self.ship(queues if status is None else [status.queue])
-            status = await self._from_history(job_id)
+            status = await self._from_history(job_id, asked)
         if status is None:
-            return await self._from_dead_letters(job_id)
+            return await self._from_dead_letters(job_id, asked)
         if status.state is JobState.DEAD:
             await self._add_letter(status)
         return status
@@ -66,20 +71,23 @@ class Lookup:
             for name in queues:
                 await ship_queue(self._parts.broker.journal, self._parts.shipping.archive, name)
 
-    async def _from_history(self, job_id: str) -> JobStatus | None:
+    async def _from_history(self, job_id: str, asked: Sees) -> JobStatus | None:
         if self._parts.executions is None:
             return None
-        executions = await self._parts.executions.of_job(job_id)
+        executions = [each for each in await self._parts.executions.of_job(job_id) if asked(each.queue)]
         return account.of_history(executions) if executions else None
 
-    async def _from_dead_letters(self, job_id: str) -> JobStatus | None:
+    async def _from_dead_letters(self, job_id: str, asked: Sees) -> JobStatus | None:
         try:
-            return account.of_letter(await self._parts.dead_letters.get(job_id))
+            stored = await self._parts.dead_letters.get(job_id)
         except DeadLetterNotFound:
             return None
+        return account.of_letter(stored) if asked(stored.letter.queue) else None
 
     async def _add_letter(self, status: JobStatus) -> None:
         try:
-            account.add_letter(status, await self._parts.dead_letters.get(status.id))
+            stored = await self._parts.dead_letters.get(status.id)
         except DeadLetterNotFound:
             return
+        if stored.letter.queue == status.queue:
+            account.add_letter(status, stored)

@@ -126,8 +126,8 @@ async def visible_job(call: Call, job_id: str) -> JobStatus:
     Raises:
         Refusal: there is none; of other queues it is not told that there is.
     """
-    status = await call.queue.get(job_id)
-    if status is None or not call.caller.sees(status.queue):
+    status = await call.queue.get(job_id, sees=call.caller.sees)
+    if status is None:
         raise Refusal("not-found", f"no job {job_id} is known")
     return status
 

@@ -7,13 +7,13 @@ WHERE namespace = $1 AND job_id = $2
 ORDER BY generation, attempt, finished_at;
 
 -- name: newest_of_jobs
--- $1 namespace, $2 job ids. The last row of each, without its payload.
-SELECT DISTINCT ON (job_id)
+-- $1 namespace, $2 job ids. The last row of each in each queue, without its payload.
+SELECT DISTINCT ON (job_id, queue)
        job_id, queue, type, priority, generation, attempt, outcome, worker,
        queued_at, started_at, duration_ms, error_class, error_message, traceback, NULL AS payload
 FROM jobqueue.executions
 WHERE namespace = $1 AND job_id = ANY($2::uuid[])
-ORDER BY job_id, generation DESC, finished_at DESC, attempt DESC;
+ORDER BY job_id, queue, generation DESC, finished_at DESC, attempt DESC;
 
 -- name: recent
 -- $1 namespace, $2 type or NULL, $3 outcome or NULL, $4 limit.
