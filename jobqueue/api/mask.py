@@ -35,11 +35,38 @@ def unmask(edited: Any, original: Any, fields: Collection[str], *, place: str = 
         }
     if isinstance(edited, list):
         items = original if isinstance(original, list) else []
+        if items:
+            _check_order(edited, items, place, fields)
         return [
             unmask(each, items[number] if number < len(items) else None, fields, place=f"{place}.{number}")
             for number, each in enumerate(edited)
         ]
     return edited
+
+
+def _check_order(edited: list[Any], items: list[Any], place: str, fields: Collection[str]) -> None:
+    """A mask in a list stands for the value at its place: it must not have got another one's place.
+
+    Raises:
+        NothingBehind: items were moved, added or removed before one with a mask.
+    """
+    shown = mask(items, fields)
+    for number, each in enumerate(edited):
+        if not _has_mask(each, fields) or (number < len(shown) and each == shown[number]):
+            continue
+        if len(edited) != len(shown) or each in shown:
+            raise NothingBehind(
+                f"payload{place}.{number} has a {MASK!r}, and the list is another one: its items were moved, added or "
+                f"removed; write the value"
+            )
+
+
+def _has_mask(value: Any, fields: Collection[str]) -> bool:
+    if isinstance(value, dict):
+        return any(
+            (inner == MASK and _hidden(name, fields)) or _has_mask(inner, fields) for name, inner in value.items()
+        )
+    return isinstance(value, list) and any(_has_mask(each, fields) for each in value)
 
 
 def _restored(name: str, inner: Any, before: dict[str, Any], place: str, fields: Collection[str]) -> Any:
