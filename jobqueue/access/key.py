@@ -36,7 +36,9 @@ _ID_LENGTH: Final = 8
 _SECRET_LENGTH: Final = 43  # 62 ** 43 > 2 ** 256
 _CHECK_LENGTH: Final = 6  # 62 ** 6 > 2 ** 32
 _MOST_QUEUES: Final = 50
-_MOST_RATE: Final = 100_000
+LEAST_RATE: Final = 0.001
+"""Requests a second; one in 17 minutes."""
+MOST_RATE: Final = 100_000
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _PATTERN: Final = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9_.:\-]{0,63}\*?")
 
@@ -94,12 +96,16 @@ def mint(
     )
 
 
-def replace(key: ApiKey, *, created_by: str, now: datetime, env: Environment = "live") -> tuple[str, ApiKey]:
-    """A new secret with the rights of *key*, and its whole lifetime again.
+def replace(
+    key: ApiKey, *, created_by: str, now: datetime, env: Environment = "live", overlap: timedelta = timedelta(0)
+) -> tuple[str, ApiKey]:
+    """A new secret with the rights of *key*, and its whole lifetime again. *overlap*: how long both are to be good.
 
     Raises:
-        ConfigError: *key* is revoked or has expired, and is not brought back to life.
+        ConfigError: *key* is revoked or has expired, and is not brought back to life; or *overlap* is too long.
     """
+    if not timedelta(0) <= overlap <= MAX_DURATION:
+        raise ConfigError(f"an overlap is from 0 to {MAX_DURATION.days} days, got {overlap}")
     why = void(key, now)
     if why is not None or key.revoked_at is not None:
         raise ConfigError(
@@ -174,8 +180,10 @@ def _check_options(
         raise ConfigError(f"a key's environment is live or test, got {env!r}")
     if expires is not None and not timedelta(0) < expires <= MAX_DURATION:
         raise ConfigError(f"a key expires after more than nothing and at most {MAX_DURATION.days} days, got {expires}")
-    if rate is not None and not (isfinite(rate) and 0 < rate <= _MOST_RATE):
-        raise ConfigError(f"a key's rate is more than 0 and at most {_MOST_RATE} requests a second, got {rate}")
+    if rate is not None and not (isfinite(rate) and LEAST_RATE <= rate <= MOST_RATE):
+        raise ConfigError(
+            f"a key's rate is at least {LEAST_RATE} and at most {MOST_RATE} requests a second, got {rate}"
+        )
 
 
 def known_scopes(names: Collection[str]) -> frozenset[Scope]:

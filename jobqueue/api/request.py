@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from jobqueue.access.key import LEAST_RATE, MOST_RATE
 from jobqueue.access.scope import Kind, Scope
 from jobqueue.clock import parse_duration
 
@@ -183,7 +184,7 @@ class NewKey(Body):
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = None
     queues: Annotated[list[Pattern], Field(min_length=1, max_length=50)] = ["*"]
     expires: Duration | None = None
-    rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    rate: Annotated[float, Field(ge=LEAST_RATE, le=MOST_RATE)] | None = None
 
 
 class Rotation(Body):

@@ -112,7 +112,7 @@ async def rotate(key_id: str, overlap: timedelta, env: Environment, output: Form
     async with opened() as jobs:
         keys, now = _access(jobs).keys, _now(jobs)
         old = await _existing(jobs, key_id)
-        secret, new = replace(old, created_by=_me(), now=now, env=env)
+        secret, new = replace(old, created_by=_me(), now=now, env=env, overlap=overlap)
         await _note(jobs, "key.rotate", old.id, {"new": new.id, "overlap": format_duration(overlap)})
         await keys.add(new)  # first: broken off here, both are good
         await keys.revoke(old.id, at=now + overlap)

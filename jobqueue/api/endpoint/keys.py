@@ -42,7 +42,7 @@ async def rotate(call: Call) -> view.MadeKey:
     """A new key with the same rights; the old one stays good for `overlap`."""
     rotation: Rotation = call.body
     old, now = await _found(call), datetime.now(UTC)
-    secret, key = replace(old, created_by=call.caller.actor, now=now)
+    secret, key = replace(old, created_by=call.caller.actor, now=now, overlap=rotation.overlap)
     await call.access.keys.add(key)
     await call.access.keys.revoke(old.id, at=now + rotation.overlap)
     _forget(call, old)

@@ -223,6 +223,29 @@ async def test_metrics_are_told_to_who_may_see_all(guarded: Api) -> None:
     assert "jobqueue_queue_depth" in await response.text()
 
 
+async def test_an_overlap_beyond_all_dates_is_refused_before_a_key_is_made(guarded: Api) -> None:
+    admin = guarded.holding(await make_key(guarded.queue))
+    (key,) = (await admin.get("/keys"))["items"]
+
+    for overlap in ("3651d", "99999999d"):
+        await admin.refused("invalid-request", "POST", f"/keys/{key['id']}/rotate", json={"overlap": overlap})
+
+    assert (await admin.get("/keys"))["items"][0]["revoked_at"] is None
+    assert len((await admin.get("/keys"))["items"]) == 1
+
+
+async def test_a_key_has_no_rate_that_cannot_be_counted(guarded: Api) -> None:
+    admin = guarded.holding(await make_key(guarded.queue))
+
+    for rate in (1e-320, 1e-9, 0, 100_001):
+        await admin.refused("invalid-request", "POST", "/keys", json={"name": "x", "rate": rate})
+
+    made = await admin.expect(201, "POST", "/keys", json={"name": "x", "rate": 0.001})
+    slow = guarded.holding(made["secret"])
+    await slow.get("/jobs")
+    await slow.refused("too-many-requests", "GET", "/jobs")
+
+
 async def test_a_key_is_made_listed_rotated_and_revoked(guarded: Api) -> None:
     admin = guarded.holding(await make_key(guarded.queue))
     body = {

@@ -109,9 +109,10 @@ def test_a_kind_decides_the_scopes_where_none_are_named(kind: Kind) -> None:
         ({"env": "prod"}, "live or test, got 'prod'"),
         ({"expires": timedelta(0)}, "more than nothing"),
         ({"expires": timedelta.max}, "at most 3650 days"),
-        ({"rate": 0}, "more than 0"),
-        ({"rate": float("nan")}, "more than 0"),
-        ({"rate": float("inf")}, "more than 0"),
+        ({"rate": 0}, "at least 0.001"),
+        ({"rate": 1e-320}, "at least 0.001"),
+        ({"rate": float("nan")}, "at least 0.001"),
+        ({"rate": float("inf")}, "at least 0.001"),
         ({"rate": 1e9}, "at most 100000"),
     ],
 )
