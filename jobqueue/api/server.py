@@ -124,7 +124,7 @@ def _url(host: str, server: asyncio.Server) -> str:
 
 
 def _http_log() -> logging.Logger:
-    """aiohttp's own log, without an error and a traceback for each peer that does not speak HTTP."""
+    """aiohttp's own log, without an error and a traceback for each peer that does not speak HTTP or breaks off."""
     log = logging.getLogger("jobqueue.api.http")
     if _about_us not in log.filters:
         log.addFilter(_about_us)
@@ -132,7 +132,7 @@ def _http_log() -> logging.Logger:
 
 
 def _about_us(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
 
 
 class _Door:

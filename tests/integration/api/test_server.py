@@ -215,6 +215,32 @@ async def test_a_head_of_too_many_lines_is_refused_without_a_word_in_the_log(cap
     assert caplog.records == []
 
 
+async def test_peers_that_break_off_in_a_body_leave_no_word_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    app = application()
+    ended = asyncio.Event()
+
+    async def told(request: web.Request) -> web.Response:
+        try:
+            await request.read()
+        finally:
+            ended.set()
+        return web.Response()
+
+    app.router.add_post("/told", told)
+    async with serving(app, host="127.0.0.1", port=0) as url:
+        for _ in range(3):
+            ended.clear()
+            async with connection(url) as (_, writer):
+                writer.write(b"POST /told HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n0123456789")
+                await writer.drain()
+                await asyncio.sleep(0)
+                writer.transport.abort()
+            async with asyncio.timeout(10):
+                await ended.wait()
+
+    assert caplog.records == []
+
+
 async def test_a_body_shorter_than_it_says_ends_with_the_applications_time() -> None:
     async with serving(application(), host="127.0.0.1", port=0) as url:
         answer = await answer_to(url, b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n0123456789")
