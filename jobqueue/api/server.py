@@ -52,8 +52,8 @@ async def serving(app: web.Application, *, host: str, port: int, bounds: Bounds 
     """Serve *app* inside the block; gives its URL. *port* 0 takes a free one.
 
     At the end: nothing more is accepted, idle connections are closed, `app.on_shutdown` runs, requests under
-    way have their grace. When all connections are taken, the one that has been idle longest makes room; with
-    none idle a new one is answered with 503. Bodies are not decompressed; how long and how large they may be is
+    way have their grace. When all connections are taken, the one that has been idle, or has been sending a request,
+    longest makes room; with none such a new one is answered with 503. Bodies are not decompressed; how long and how large they may be is
     the application's to say.
 
     Raises:
@@ -143,7 +143,7 @@ class _Door:
         self.now = asyncio.get_running_loop().time
         self._open: set[_Connection] = set()
         self._idle: dict[_Connection, None] = {}
-        """Those without a request, the one that became so first in front."""
+        """Those without a whole request, the one that became so first in front."""
         self._by_protocol: dict[Any, _Connection] = {}
         self._full_since: float | None = None
 
@@ -178,16 +178,24 @@ class _Door:
             connection = self._by_protocol.get(request.protocol)
             if connection is None:
                 return await handler(request)  # gone already
-            self._idle.pop(connection, None)
             connection.begin()
+            if request.content.is_eof():
+                self._take(connection)
+            else:
+                request.content.on_eof(lambda: self._take(connection))
             try:
                 return await handler(request)
             finally:
                 if connection in self._open:
                     connection.end()
+                    self._take(connection)
                     self._idle[connection] = None
 
         return under_way
+
+    def _take(self, connection: "_Connection") -> None:
+        """It has a whole request: it makes no room for others until that is answered."""
+        self._idle.pop(connection, None)
 
     async def sweep(self) -> None:
         """End what is too slow, until cancelled."""

@@ -191,6 +191,43 @@ async def test_when_all_are_busy_a_new_one_is_told_so() -> None:
     assert b"Retry-After: 1" in refused
 
 
+async def test_bodies_that_do_not_come_take_nobodys_place() -> None:
+    """Who sends one needs no key yet: `POST /session` reads its body before it knows who asks."""
+    app = application()
+    async with serving(app, host="127.0.0.1", port=0, bounds=Bounds(connections=3)) as url, AsyncExitStack() as stack:
+        for _ in range(3):
+            reader, writer = await stack.enter_async_context(connection(url))
+            writer.write(b"POST /read HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+        answer = await answer_to(url, HEAD + b"Connection: close\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_request_that_has_come_whole_keeps_its_place() -> None:
+    app = application()
+
+    async def hold(request: web.Request) -> web.Response:
+        await request.read()
+        app[HELD].set()
+        await app[RELEASE].wait()
+        return web.Response(text="held")
+
+    app.router.add_post("/hold", hold)
+    async with peer(app, Bounds(connections=1)) as (url, reader, writer):
+        writer.write(b"POST /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab")
+        await writer.drain()
+        writer.write(b"cd")
+        await app[HELD].wait()
+
+        refused = await answer_to(url, b"")
+
+        app[RELEASE].set()
+        assert (await rest_of(reader)).endswith(b"held")
+    assert refused.startswith(b"HTTP/1.1 503 ")
+
+
 async def test_who_does_not_read_is_cut() -> None:
     app = application()
     async with peer(app, Bounds(stalled_s=0.3)) as (_, _, writer):
