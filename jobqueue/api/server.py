@@ -52,9 +52,9 @@ async def serving(app: web.Application, *, host: str, port: int, bounds: Bounds 
     """Serve *app* inside the block; gives its URL. *port* 0 takes a free one.
 
     At the end: nothing more is accepted, idle connections are closed, `app.on_shutdown` runs, requests under
-    way have their grace. When all connections are taken, the one that has been idle, or has been sending a request,
-    longest makes room; with none such a new one is answered with 503. Bodies are not decompressed; how long and how large they may be is
-    the application's to say.
+    way have their grace. When all connections are taken, the one that has been idle, or sending a request, longest
+    makes room; with none such a new one is answered with 503. Bodies are not decompressed; how long and how large
+    they may be is the application's to say.
 
     Raises:
         ConfigError: the address cannot be listened on.
