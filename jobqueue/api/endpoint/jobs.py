@@ -1,6 +1,7 @@
 """`/jobs`: queue, look up, search, cancel, retry."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -32,14 +33,18 @@ async def create(call: Call) -> web.StreamResponse:
         handle = await taken.enqueue(call.queue, idempotency_key=None if repeated is None else repeated.of_job())
         shown = await _shown(call, taken, handle, repeated)
         created = handle.created or repeated is not None
-        return web.Response(
-            body=json_of(shown),
-            status=201 if created else 200,
-            headers={"Location": f"{call.mount}/api/v1/jobs/{handle.id}"},
-            content_type="application/json",
-        )
+        return web.Response(body=json_of(shown), status=201 if created else 200, content_type="application/json")
 
-    return await once(call, do)
+    response = await once(call, do)
+    response.headers["Location"] = f"{call.mount}/api/v1/jobs/{_id_in(response)}"
+    return response
+
+
+def _id_in(answer: web.Response) -> str:
+    """Of the job in an answer of now or of before."""
+    assert isinstance(answer.body, bytes)
+    job_id: str = json.loads(answer.body)["id"]
+    return job_id
 
 
 async def _shown(call: Call, taken: Intake, handle: JobHandle, repeated: Repetition | None) -> view.Job:

@@ -124,6 +124,7 @@ async def test_an_idempotency_key_gets_the_first_answer_again(api: Api) -> None:
     assert (first.status, again.status, problem["status"]) == (201, 201, 422)
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
     assert (await other.json())["id"] != (await first.json())["id"]
     assert (await api.queue.stats("default")).live == 2
 
