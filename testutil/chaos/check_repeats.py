@@ -105,14 +105,13 @@ def _new_life(evidence: Evidence, earlier: Sequence[Start], start: Start) -> str
 
 def _too_late(evidence: Evidence, earlier: Sequence[Start], start: Start) -> str | None:
     """A worker starts what it took before it lost its lease, not having heard of that yet: its loop was blocked, or
-    it was stopped. Once for what it took."""
-    if any((each.attempt, each.worker) == (start.attempt, start.worker) for each in earlier):
-        return None
+    it was stopped. Once for each time it took it: it may have run the same attempt in an earlier life of the job."""
+    before = sum((each.attempt, each.worker) == (start.attempt, start.worker) for each in earlier)
     rows = evidence.executions.get(start.id, ())
-    crashed = [
-        row for row in rows if (row.attempt, row.worker, row.outcome) == (start.attempt, start.worker, "crashed")
-    ]
-    return "started_too_late" if crashed and death(evidence, start.worker, start.at) else None
+    taken = [row.outcome for row in rows if (row.attempt, row.worker) == (start.attempt, start.worker)]
+    if "crashed" not in taken or before >= len(taken):
+        return None
+    return "started_too_late" if death(evidence, start.worker, start.at) else None
 
 
 def death(evidence: Evidence, worker: str, given_away: float) -> str | None:

@@ -546,6 +546,25 @@ def test_a_worker_that_wakes_up_may_start_once_what_it_had_taken() -> None:
     assert twice.failures["unexplained_duplicates"] == 1
 
 
+def test_a_worker_that_wakes_up_may_have_run_the_same_attempt_in_an_earlier_life_of_the_job() -> None:
+    """The two lives were one to the checker: what it had taken in the second was looked on as begun in the first."""
+    story = Story()
+    story.enqueue("a", at=0.4)
+    story.run("a", 0.5)
+    story.enqueue("a", at=1.0)
+    story.event("stopped", "W0", 1.1)
+    story.row("a", 6, "crashed")
+    story.run("a", 6.1, worker="W1", attempt=2)
+    story.event("continued", "W0", 8)
+    story.start("a", 8.01)
+
+    once = story.judged()
+    story.start("a", 8.02)
+
+    assert once.failures["unexplained_duplicates"] == 0, once.details
+    assert story.judged().failures["unexplained_duplicates"] == 1
+
+
 @pytest.mark.parametrize(
     "rule",
     [
