@@ -52,10 +52,13 @@ def _is_crash(row: Executed) -> bool:
 
 def confirmed_to_the_fenced(evidence: Evidence) -> list[str]:
     """Settlements confirmed to a worker for a delivery that the reaper had settled in its name."""
-    reaped = {(row.id, row.generation, row.attempt, row.worker) for row in evidence.final.executions if _is_crash(row)}
+    reaped = {
+        (row.id, row.generation, row.attempt, row.worker): row for row in evidence.final.executions if _is_crash(row)
+    }
     return [
-        f"{record.worker} was told that job {record.id} attempt {record.attempt} is {record.outcome}, "
-        f"which the reaper had given to others"
+        f"{record.worker} was told at {record.at:.3f} that job {record.id} attempt {record.attempt} is "
+        f"{record.outcome}, which the reaper had given to others: "
+        f"{_short(reaped[record.id, record.generation, record.attempt, record.worker])}"
         for record in evidence.settled
         if (record.id, record.generation, record.attempt, record.worker) in reaped
         and record.outcome in _ENDS_ATTEMPT
