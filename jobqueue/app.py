@@ -16,6 +16,7 @@ from jobqueue.registry import Registry
 from jobqueue.repository.base import DeadLetters, Executions, LetterState
 from jobqueue.scheduler.scheduler import Scheduler
 from jobqueue.search import ANY, Bulk, Finder, JobFilter, Lookup
+from jobqueue.search.letter import find_letter
 from jobqueue.status import JobHandle, JobStatus
 
 _JOB_OPTIONS = ("queue", "priority", "max_retries", "timeout", "expires", "unique_key", "result_ttl", "headers")
@@ -286,21 +287,18 @@ class JobQueue:
         return await self._requeue(job_id, names)
 
     async def _requeue(self, job_id: str, queues: Sequence[str]) -> JobState | None:
-        try:
-            stored = await self.dead_letters.get(job_id)
-        except DeadLetterNotFound:
+        stored = await find_letter(self.dead_letters, job_id, sees=frozenset(queues).__contains__, queues=queues)
+        if stored is None:
             return await self._live_state(job_id, queues)  # somebody else may have been first
-        if stored.letter.queue not in queues:
-            return None
         if stored.state == LetterState.REQUEUED:
             return await self._live_state(job_id, queues)
         # Another one may be at it: then it is on its way.
-        requeued = await self._requeue_letter(job_id)
+        requeued = await self._requeue_letter(job_id, stored.letter.queue)
         return JobState.QUEUED if requeued else await self._live_state(job_id, queues) or JobState.QUEUED
 
-    async def _requeue_letter(self, job_id: str) -> bool:
+    async def _requeue_letter(self, job_id: str, queue: str) -> bool:
         try:
-            return await self.dead_letters.requeue(job_id)
+            return await self.dead_letters.requeue(job_id, queue=queue)
         except DeadLetterNotFound:
             return False
 

@@ -313,8 +313,8 @@ class JournalPage(msgspec.Struct, kw_only=True):
 class Journal(Protocol):
     """What waits in the broker for Postgres. Two streams a queue: `journal` and `dead`."""
 
-    async def waiting(self, queue: str) -> bool:
-        """Whether there is anything in either stream: one look, where there mostly is not."""
+    async def waiting_in(self, queues: Sequence[str], kind: JournalKind | None = None) -> list[str]:
+        """Those of *queues* with anything in that stream, or in either: one look, where there mostly is nothing."""
         ...
 
     async def epoch(self, queue: str) -> str | None:
@@ -379,6 +379,10 @@ class Broker(Protocol):
         """Where a job is, or None when it is not live."""
         ...
 
+    async def locate_in(self, queues: Sequence[str], job_id: str) -> Found | None:
+        """Where a job is, in the first of *queues* where it is live; many queues are asked at once."""
+        ...
+
     async def jobs(
         self, queue: str, place: Place, *, limit: int, after: str | None = None
     ) -> tuple[list[Found], str | None]:
@@ -400,6 +404,10 @@ class Broker(Protocol):
 
     async def result(self, queue: str, job_id: str) -> bytes | None:
         """The kept outcome of an ended job, JSON `{"outcome": ..., "result": ..., "error": ...}`; None: none."""
+        ...
+
+    async def result_in(self, queues: Sequence[str], job_id: str) -> tuple[str, bytes] | None:
+        """The first of *queues* that keeps the outcome of this job, and the outcome; many are asked at once."""
         ...
 
     async def pause(self, queue: str) -> None: ...

@@ -54,18 +54,18 @@ class RedisDeadLetters:
     async def count(self, where: LetterFilter) -> int:
         return sum([1 async for _ in self._matching(where)])
 
-    async def get(self, job_id: str) -> StoredLetter:
-        where = LetterFilter(job_id=_readable(job_id))
+    async def get(self, job_id: str, *, queue: str | None = None) -> StoredLetter:
+        where = LetterFilter(job_id=_readable(job_id), queue=queue)
         letters, _ = await self.list(where, limit=1)
         if not letters:
             raise DeadLetterNotFound(f"no dead letter of job {job_id!r:.64}")
         return letters[0]
 
-    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
+    async def requeue(self, job_id: str, *, queue: str | None = None, payload: bytes | None = None) -> bool:
         try:
-            letter = (await self.get(job_id)).letter
+            letter = (await self.get(job_id, queue=queue)).letter
         except DeadLetterNotFound:
-            if await self._is_live(job_id):
+            if await self._is_live(job_id, queue):
                 return False
             raise
         answer: list[Any] = await self._broker.call(self._requeue(letter, edited_body(letter, payload)))
@@ -121,22 +121,26 @@ class RedisDeadLetters:
     async def groups(self, where: LetterFilter, *, limit: int) -> Sequence[ErrorGroup]:
         return await grouped(self._matching(where), limit=limit)
 
-    async def _is_live(self, job_id: str) -> bool:
+    async def _is_live(self, job_id: str, queue: str | None) -> bool:
+        queues = [queue] if queue is not None else await self._broker.queues()
         try:
-            return any([await self._broker.locate(queue, job_id) for queue in await self._broker.queues()])
+            return await self._broker.locate_in(queues, job_id) is not None
         except InvalidJob:
             return False
 
-    async def delete(self, job_id: str) -> bool:
+    async def delete(self, job_id: str, *, queue: str | None = None) -> bool:
         try:
-            letter = (await self.get(job_id)).letter
+            letter = (await self.get(job_id, queue=queue)).letter
         except DeadLetterNotFound:
             return False
         return bool(await self._broker.call(self._drop(letter)))
 
     async def _queues(self, where: LetterFilter) -> Sequence[str]:
+        """Those of the filter that have dead letters."""
         wanted = [where.queue] if where.queue else await self._broker.queues()
-        return [queue for queue in wanted if where.queues is None or queue in where.queues]
+        among = None if where.queues is None else frozenset(where.queues)
+        chosen = [queue for queue in wanted if among is None or queue in among]
+        return await self._broker.journal.waiting_in(chosen, "dead")
 
     async def _matching(self, where: LetterFilter) -> AsyncIterator[StoredLetter]:
         """Every letter asked for, queue by queue."""

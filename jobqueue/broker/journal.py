@@ -1,7 +1,7 @@
 """What waits in Redis for Postgres: the journal of executions, and the dead letters."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from redis.exceptions import ResponseError
 
@@ -11,6 +11,7 @@ from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.keys import QueueKeys
 from jobqueue.record import MAY_RETURN, JournalKind
 
+_ASKED_AT_ONCE = 500
 _TRIM_PAGE = 200
 _FIRST_PAGE = 20
 _PAGE_BYTES = 8 * 1024 * 1024
@@ -27,11 +28,18 @@ class RedisJournal:
         self._fitting: dict[str, int] = {}
         """Stream -> how many entries like those of its last page make a page."""
 
-    async def waiting(self, queue: str) -> bool:
-        keys = self._keys(queue)
-        lengths = await self._line.exchange([["XLEN", keys.dead], ["XLEN", keys.journal]])
-        # A refusal is for the read to tell.
-        return any(length != 0 for length in lengths)
+    async def waiting_in(self, queues: Sequence[str], kind: JournalKind | None = None) -> list[str]:
+        kinds: tuple[JournalKind, ...] = ("dead", "journal") if kind is None else (kind,)
+        found: list[str] = []
+        for start in range(0, len(queues), _ASKED_AT_ONCE):
+            some = queues[start : start + _ASKED_AT_ONCE]
+            lengths = await self._line.exchange(
+                [["XLEN", self._stream(queue, kind)] for kind in kinds for queue in some]
+            )
+            # A refusal is for the read to tell.
+            full = {n % len(some) for n, length in enumerate(lengths) if length != 0}
+            found += [queue for n, queue in enumerate(some) if n in full]
+        return found
 
     async def epoch(self, queue: str) -> str | None:
         value: bytes | None = await self._line.call(["HGET", self._keys(queue).meta, "epoch"])

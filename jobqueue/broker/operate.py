@@ -1,6 +1,6 @@
 """What operators ask of Redis: look at a queue and its jobs, and change them by hand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -13,6 +13,8 @@ from jobqueue.clock import SystemClock
 from jobqueue.job import PRIORITIES, JobState, Priority, canonical_id, check_name
 from jobqueue.outcome import Cancelled
 
+_ASKED_AT_ONCE = 500
+_NO_KEY = -2  # answer of PTTL
 _PURGE_PAGE = 200
 
 
@@ -46,6 +48,28 @@ class RedisOperator:
         located = await self._locate(queue, canonical_id(job_id))
         return page.found(queue, canonical_id(job_id), located) if located else None
 
+    async def locate_in(self, queues: Sequence[str], job_id: str) -> Found | None:
+        job_id = canonical_id(job_id)
+        async for queue in self._where(queues, lambda keys: ["HEXISTS", keys.jobs, job_id], nothing=0):
+            found = await self.locate(queue, job_id)
+            if found is not None:
+                return found
+        return None
+
+    async def _where(
+        self, queues: Sequence[str], command: Callable[[QueueKeys], Sequence[scripts.Value]], *, nothing: int
+    ) -> AsyncIterator[str]:
+        """Those of *queues* where the answer is not *nothing*, many asked in one exchange; a lone one is not asked."""
+        if len(queues) == 1:
+            yield queues[0]
+            return
+        for start in range(0, len(queues), _ASKED_AT_ONCE):
+            some = queues[start : start + _ASKED_AT_ONCE]
+            answers = await self.call_each([command(self.keys(queue)) for queue in some])
+            for queue, answer in zip(some, answers, strict=True):
+                if answer != nothing:  # a refusal is for the call that follows to tell
+                    yield queue
+
     async def _locate(self, queue: str, job_id: str) -> list[Any]:
         located: list[Any] = await self._operating.call(scripts.LOCATE.command(self.keys(queue), id=job_id))
         return located
@@ -63,6 +87,14 @@ class RedisOperator:
     async def result(self, queue: str, job_id: str) -> bytes | None:
         kept: bytes | None = await self._operating.call(["GET", self.keys(queue).result(canonical_id(job_id))])
         return kept
+
+    async def result_in(self, queues: Sequence[str], job_id: str) -> tuple[str, bytes] | None:
+        job_id = canonical_id(job_id)
+        async for queue in self._where(queues, lambda keys: ["PTTL", keys.result(job_id)], nothing=_NO_KEY):
+            kept = await self.result(queue, job_id)
+            if kept is not None:
+                return queue, kept
+        return None
 
     async def pause(self, queue: str) -> None:
         await self._operating.call(scripts.PAUSE.command(self.keys(queue), paused=1))

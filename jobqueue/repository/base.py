@@ -72,15 +72,17 @@ class DeadLetters(Protocol):
 
     async def count(self, where: LetterFilter) -> int: ...
 
-    async def get(self, job_id: str) -> StoredLetter:
+    async def get(self, job_id: str, *, queue: str | None = None) -> StoredLetter:
         """The newest death of a job that has not been requeued, else its newest death.
+
+        A job id is unique within a queue only: with *queue*, only letters of that one are meant, here and below.
 
         Raises:
             DeadLetterNotFound: no dead letter has this id.
         """
         ...
 
-    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
+    async def requeue(self, job_id: str, *, queue: str | None = None, payload: bytes | None = None) -> bool:
         """Queue the job again under its id with a fresh budget of attempts; False when somebody did already.
 
         *payload* (a JSON object) takes the place of the one it died with; all else stays as it was. False also when
@@ -112,7 +114,7 @@ class DeadLetters(Protocol):
         """The dead letters by type, queue and error class, most frequent first, up to *limit* groups."""
         ...
 
-    async def delete(self, job_id: str) -> bool:
+    async def delete(self, job_id: str, *, queue: str | None = None) -> bool:
         """Forget a dead letter that is not on its way back; False when there is none."""
         ...
 

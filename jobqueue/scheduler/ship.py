@@ -8,6 +8,8 @@ After a failover two servers may call themselves primary for a while, each with 
 under the same ids. So a page, a cursor and a trim all name the primary that they belong to.
 """
 
+from collections.abc import Sequence
+
 from jobqueue import crash
 from jobqueue.broker.base import Journal, JournalPage
 from jobqueue.record import JournalKind
@@ -28,10 +30,20 @@ async def ship_queue(journal: Journal, archive: Archive, queue: str) -> int:
         RepositoryUnavailable: Postgres is away; everything stays where it is.
         BrokerUnavailable: Redis is away.
     """
-    epoch = await journal.epoch(queue) if await journal.waiting(queue) else None
-    if epoch is None:
-        return 0
-    return sum([await ship_stream(journal, archive, queue, kind, epoch) for kind in _KINDS])
+    return await ship_waiting(journal, archive, [queue])
+
+
+async def ship_waiting(
+    journal: Journal, archive: Archive, queues: Sequence[str], kind: JournalKind | None = None
+) -> int:
+    """Ship what waits on those of *queues* where something does, of one kind or of both. Returns how many rows went."""
+    total = 0
+    for queue in await journal.waiting_in(queues, kind):
+        epoch = await journal.epoch(queue)
+        if epoch is not None:
+            kinds = _KINDS if kind is None else (kind,)
+            total += sum([await ship_stream(journal, archive, queue, each, epoch) for each in kinds])
+    return total
 
 
 async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int:

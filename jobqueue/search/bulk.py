@@ -93,7 +93,7 @@ class Bulk:
         return _unless_gone(await self._parts.broker.hasten(queue, job_id))
 
     async def _requeue(self, job_id: str, queue: str) -> str | None:
-        return None if await self._parts.dead_letters.requeue(job_id) else "it was queued again before"
+        return None if await self._parts.dead_letters.requeue(job_id, queue=queue) else "it was queued again before"
 
 
 async def _carry_out(chosen: Sequence[Chosen], act: Act, many: Many) -> None:

@@ -943,6 +943,7 @@ async def test_a_strange_queue_name_is_refused_everywhere(broker: Broker, name: 
         lambda: broker.reap(name),
         lambda: broker.cancel(name, new_id()),
         lambda: broker.locate(name, new_id()),
+        lambda: broker.locate_in([name, Q], new_id()),
         lambda: broker.jobs(name, Place.QUEUED, limit=1),
         lambda: broker.hasten(name, new_id()),
         lambda: broker.result(name, new_id()),
@@ -1128,3 +1129,48 @@ async def test_a_job_without_a_key_is_not_taken_for_the_keyed_one_before_it(brok
     results = await broker.enqueue([keyed, *(Submission(job=each) for each in (plain, unique, mortal)), later])
 
     assert [each.status for each in results] == [Enqueued.NEW] * 5
+
+
+# many queues at once
+
+MANY = [f"many.{n:04}" for n in range(1_100)]
+
+
+async def test_a_job_is_located_in_the_first_of_many_queues_where_it_lives(broker: Broker) -> None:
+    sent = job(1, queue=MANY[-1])
+    await enqueue(broker, sent, job(2, queue=MANY[700], id=sent.id), job(3, queue=MANY[0]))
+
+    found = await broker.locate_in(MANY, sent.id.upper())
+    assert found is not None
+    assert (found.queue, found.job_id) == (MANY[700], sent.id)
+    last = await broker.locate_in(MANY[701:], sent.id)
+    assert last is not None
+    assert last.queue == MANY[-1]
+    assert await broker.locate_in(MANY, new_id()) is None
+    assert await broker.locate_in([], sent.id) is None
+    assert await broker.locate_in(MANY[:1], sent.id) is None
+
+
+async def test_a_result_is_found_in_the_first_of_many_queues_that_keeps_it(broker: Broker) -> None:
+    kept = job(1, queue=MANY[600])
+    worker = await broker.join([kept.queue])
+    await enqueue(broker, kept)
+    await settle(worker, Completed(b"42"), await take_one(worker), result_ttl_ms=60_000)
+
+    found = await broker.result_in(MANY, kept.id)
+    assert found == (kept.queue, await broker.result(kept.queue, kept.id))
+    assert await broker.result_in(MANY[:600], kept.id) is None
+    assert await broker.result_in([kept.queue], kept.id) == found
+
+
+async def test_the_journal_tells_which_of_many_queues_have_something(broker: Broker) -> None:
+    await run(broker, DEAD, job(1, queue=MANY[1]))
+    await run(broker, COMPLETED, job(2, queue=MANY[800]))
+    await enqueue(broker, job(3, queue=MANY[3]))
+
+    journal = broker.journal
+    assert await journal.waiting_in(MANY) == [MANY[1], MANY[800]]
+    assert await journal.waiting_in(MANY, "dead") == [MANY[1]]
+    assert MANY[800] in await journal.waiting_in(MANY, "journal")
+    assert await journal.waiting_in(MANY[2:700]) == []
+    assert await journal.waiting_in([]) == []

@@ -185,6 +185,36 @@ async def test_a_deleted_letter_is_gone_and_counted(broker: Broker, letters: Dea
     assert (await broker.stats(Q)).purged == (0 if kind == "postgres" else 1)
 
 
+async def test_of_two_jobs_with_one_id_in_two_queues_the_letter_of_the_named_queue_is_meant(
+    broker: Broker, letters: DeadLetters
+) -> None:
+    mine = job(1, queue="mine")
+    theirs = job(2, queue="theirs", id=mine.id)
+    await bury(broker, mine, theirs)
+
+    assert (await letters.get(mine.id)).letter.queue == "theirs", "the newest, where no queue is named"
+    assert (await letters.get(mine.id, queue="mine")).letter.body == mine.to_wire()
+    assert await letters.requeue(mine.id, queue="mine", payload=b'{"n":3}')
+    assert await broker.locate("mine", mine.id) is not None
+    assert (await letters.get(mine.id, queue="theirs")).letter.body == theirs.to_wire()
+    assert not await letters.delete(mine.id, queue="mine")
+    assert await letters.delete(mine.id, queue="theirs")
+    assert await ids(letters) == []
+
+
+async def test_a_queue_without_a_letter_of_this_id_has_none(broker: Broker, letters: DeadLetters) -> None:
+    theirs = job(1, queue="theirs")
+    await bury(broker, theirs)
+    await enqueue(broker, job(2, queue="mine"))
+
+    with pytest.raises(DeadLetterNotFound):
+        await letters.get(theirs.id, queue="mine")
+    with pytest.raises(DeadLetterNotFound):
+        await letters.requeue(theirs.id, queue="mine")
+    assert not await letters.delete(theirs.id, queue="mine")
+    assert await ids(letters) == [theirs.id]
+
+
 @pytest.mark.parametrize("job_id", [new_id(), "nonsense", ""], ids=["unknown", "nonsense", "empty"])
 async def test_an_id_without_a_letter_is_not_found(letters: DeadLetters, job_id: str) -> None:
     with pytest.raises(DeadLetterNotFound):

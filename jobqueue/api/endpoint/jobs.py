@@ -154,7 +154,7 @@ async def _can(call: Call, status: JobStatus) -> list[show.Can]:
 async def _is_dead(call: Call, status: JobStatus) -> bool:
     """Whether its dead letter is still there: it may have been deleted."""
     try:
-        letter = await call.queue.dead_letters.get(status.id)
+        letter = await call.queue.dead_letters.get(status.id, queue=status.queue)
     except DeadLetterNotFound:
         return False
     return letter.state is LetterState.DEAD

@@ -5,10 +5,10 @@ from jobqueue.api.call import Call
 from jobqueue.api.mask import NothingBehind, unmask
 from jobqueue.api.problem import Refusal
 from jobqueue.api.request import Edit, LettersAction, LettersFilter
-from jobqueue.errors import DeadLetterNotFound, InvalidJob
 from jobqueue.job import JobState, encode_payload
 from jobqueue.record import Many
 from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
+from jobqueue.search.letter import find_letter
 
 
 async def ls(call: Call) -> view.LetterPage:
@@ -35,7 +35,7 @@ async def get(call: Call) -> view.Letter:
 async def delete(call: Call) -> None:
     """Forget one dead letter."""
     stored = await _visible(call)
-    if not await call.queue.dead_letters.delete(stored.letter.job_id):
+    if not await call.queue.dead_letters.delete(stored.letter.job_id, queue=stored.letter.queue):
         raise Refusal("conflict", f"the dead letter of job {stored.letter.job_id} is on its way back, or is gone")
     call.note(stored.letter.job_id, queue=stored.letter.queue, type=stored.type)
 
@@ -48,7 +48,7 @@ async def retry(call: Call) -> view.Retried:
     if stored.state is not LetterState.DEAD:
         raise Refusal("conflict", f"job {job_id} was queued again before")
     payload = None if edit.payload is None else _edited(call, stored, edit.payload)
-    if not await call.queue.dead_letters.requeue(job_id, payload=payload):
+    if not await call.queue.dead_letters.requeue(job_id, queue=stored.letter.queue, payload=payload):
         raise Refusal("conflict", f"job {job_id} was queued again before")
     call.note(job_id, queue=stored.letter.queue, type=stored.type, edited=payload is not None)
     return view.Retried(id=job_id, state=JobState.QUEUED)
@@ -115,10 +115,8 @@ async def _visible(call: Call) -> StoredLetter:
     Raises:
         Refusal: there is none; of other queues it is not told that there is.
     """
-    try:
-        stored = await call.queue.dead_letters.get(call.path["id"].lower())
-    except (DeadLetterNotFound, InvalidJob):
-        stored = None
-    if stored is None or not call.caller.sees(stored.letter.queue):
+    letters, queues = call.queue.dead_letters, await call.visible()
+    stored = await find_letter(letters, call.path["id"].lower(), sees=call.caller.sees, queues=queues)
+    if stored is None:
         raise Refusal("not-found", f"there is no dead letter of job {call.path['id']}")
     return stored

@@ -69,15 +69,15 @@ class PostgresDeadLetters:
         """How many there are."""
         return await self._count(where, None)
 
-    async def get(self, job_id: str) -> StoredLetter:
-        """The newest death of a job that has not been requeued, else its newest death.
+    async def get(self, job_id: str, *, queue: str | None = None) -> StoredLetter:
+        """The newest death of a job that has not been requeued, else its newest death; of *queue*, where it is given.
 
         Raises:
             DeadLetterNotFound: no dead letter has this id.
         """
-        return stored_letter_of(await self._newest(job_id))
+        return stored_letter_of(await self._newest(job_id, queue))
 
-    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
+    async def requeue(self, job_id: str, *, queue: str | None = None, payload: bytes | None = None) -> bool:
         """Queue the job again under its id with a fresh budget of attempts; False when somebody did already.
 
         *payload* (a JSON object) takes the place of the one it died with; all else stays as it was. False also when
@@ -90,7 +90,7 @@ class PostgresDeadLetters:
             InvalidJob: its body or *payload* cannot be read, or another live job holds its unique key; it stays dead.
             BrokerUnavailable, Backpressure, EnqueueUncertain: not queued yet, or not known to be.
         """
-        row = await self._newest(job_id)
+        row = await self._newest(job_id, queue)
         if row["state"] == LetterState.REQUEUED:
             return False
         [verdict] = await self._requeues.bring_back([row], payload=payload)
@@ -139,7 +139,7 @@ class PostgresDeadLetters:
                 _log.warning("dead_letter.requeue_failed", job_id=str(row["job_id"]), error=str(verdict))
         return sum(verdict is True for verdict in verdicts)
 
-    async def delete(self, job_id: str) -> bool:
+    async def delete(self, job_id: str, *, queue: str | None = None) -> bool:
         """Forget the newest dead letter of a job that is not on its way back; False when there is none.
 
         Counted as purged in the same transaction, for `accounted`.
@@ -148,7 +148,7 @@ class PostgresDeadLetters:
         if key is None:
             return False
         async with self._database.transaction() as session:
-            return await session.value(SQL.delete, self._namespace, key) is not None
+            return await session.value(SQL.delete, self._namespace, key, _text(queue)) is not None
 
     async def delete_where(self, where: LetterFilter, *, limit: int) -> Many:
         """Forget up to *limit* dead letters, newest death first; counted as purged in the same transaction."""
@@ -179,11 +179,11 @@ class PostgresDeadLetters:
         assert row is not None
         return LettersAccount(waiting=row["waiting"], purged=row["purged"])
 
-    async def _newest(self, job_id: str) -> asyncpg.Record:
+    async def _newest(self, job_id: str, queue: str | None) -> asyncpg.Record:
         key = uuid_of(job_id)
         if key is not None:
             async with self._database.transaction() as session:
-                row = await session.row(SQL.get, self._namespace, key)
+                row = await session.row(SQL.get, self._namespace, key, _text(queue))
             if row is not None:
                 return row
         raise DeadLetterNotFound(
@@ -234,12 +234,17 @@ def _arguments(where: LetterFilter) -> tuple[object, ...]:
         raise TypeError(f"before must be an aware datetime, got {where.before!r}; e.g. datetime.now(UTC)")
     texts = (where.queue, where.type, where.reason, where.error)
     return (
-        *(None if text is None else storable(text) for text in texts),
+        *(_text(text) for text in texts),
         None if where.job_id is None else uuid_of(where.job_id) or _NO_JOB,
         None if where.state is None else where.state.value,
         where.before,
         None if where.queues is None else [storable(queue) for queue in where.queues],
     )
+
+
+def _text(text: str | None) -> str | None:
+    """As it would have been stored."""
+    return None if text is None else storable(text)
 
 
 _NO_JOB: Final = "00000000-0000-0000-0000-000000000000"

@@ -112,6 +112,13 @@ class MemoryBroker:
         job = of.live.get(job_id)
         return found(self.store, of, job) if job is not None else None
 
+    async def locate_in(self, queues: Sequence[str], job_id: str) -> Found | None:
+        for queue in queues:
+            located = await self.locate(queue, job_id)
+            if located is not None:
+                return located
+        return None
+
     async def jobs(
         self, queue: str, place: Place, *, limit: int, after: str | None = None
     ) -> tuple[list[Found], str | None]:
@@ -129,6 +136,13 @@ class MemoryBroker:
     async def result(self, queue: str, job_id: str) -> bytes | None:
         until, kept = self.store.queue(queue).results.get(canonical_id(job_id), (0, None))
         return kept if until > self.store.clock.now_ms() else None
+
+    async def result_in(self, queues: Sequence[str], job_id: str) -> tuple[str, bytes] | None:
+        for queue in queues:
+            kept = await self.result(queue, job_id)
+            if kept is not None:
+                return queue, kept
+        return None
 
     async def pause(self, queue: str) -> None:
         self.store.queue(queue).paused = True

@@ -29,14 +29,14 @@ class MemoryDeadLetters:
     async def count(self, where: LetterFilter) -> int:
         return sum(matches(where, letter) for letter in self._all())
 
-    async def get(self, job_id: str) -> StoredLetter:
+    async def get(self, job_id: str, *, queue: str | None = None) -> StoredLetter:
         for letter in self._all():
-            if letter.letter.job_id == job_id.lower():
+            if letter.letter.job_id == job_id.lower() and queue in (None, letter.letter.queue):
                 return letter
         raise DeadLetterNotFound(f"no dead letter of job {job_id!r:.64}")
 
-    async def requeue(self, job_id: str, *, payload: bytes | None = None) -> bool:
-        letter = (await self.get(job_id)).letter
+    async def requeue(self, job_id: str, *, queue: str | None = None, payload: bytes | None = None) -> bool:
+        letter = (await self.get(job_id, queue=queue)).letter
         return self._requeue(letter, edited_body(letter, payload) or letter.body)
 
     def _requeue(self, letter: DeadLetter, body: bytes) -> bool:
@@ -83,9 +83,9 @@ class MemoryDeadLetters:
 
         return await grouped(matching(), limit=limit)
 
-    async def delete(self, job_id: str) -> bool:
+    async def delete(self, job_id: str, *, queue: str | None = None) -> bool:
         try:
-            letter = (await self.get(job_id)).letter
+            letter = (await self.get(job_id, queue=queue)).letter
         except DeadLetterNotFound:
             return False
         self._delete(letter)

@@ -1,10 +1,11 @@
 """What a shipper would read: the history and the dead letters of each queue, page by page."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jobqueue.broker.base import JournalPage
 from jobqueue.record import JournalKind, entry_order
-from jobqueue.testing.memory.store import Store
+from jobqueue.testing.memory.store import MemoryQueue, Store
 
 
 class MemoryJournal:
@@ -13,9 +14,11 @@ class MemoryJournal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def waiting(self, queue: str) -> bool:
-        of = self._store.queue(queue)
-        return bool(of.journal or of.dead)
+    async def waiting_in(self, queues: Sequence[str], kind: JournalKind | None = None) -> list[str]:
+        return [queue for queue in queues if self._waits(self._store.queue(queue), kind)]
+
+    def _waits(self, of: MemoryQueue, kind: JournalKind | None) -> bool:
+        return bool((of.dead and kind != "journal") or (of.journal and kind != "dead"))
 
     async def epoch(self, queue: str) -> str | None:
         return self._store.queue(queue).epoch if queue in self._store.queues else None

@@ -61,3 +61,41 @@ async def test_a_dead_letter_lends_its_payload_to_no_job_of_another_queue(
     await bank.get(f"/jobs/{theirs}")
 
     assert (await mail.get(f"/jobs/{theirs}"))["payload"] == {"n": 1}
+
+
+async def test_a_dead_letter_is_not_hidden_by_a_newer_one_with_its_id(bank: Api, mail: Api, queue: JobQueue) -> None:
+    theirs = await ended(queue, Job("pay", {"card": "4711"}, queue="bank"), DEAD)
+    await bank.get(f"/dlq/{theirs}")
+    await ended(queue, Job("pay", {"n": 1}, queue="mail", id=theirs), DEAD)
+
+    assert (await bank.get(f"/dlq/{theirs}"))["payload"] == {"card": "4711"}
+    assert (await mail.get(f"/dlq/{theirs}"))["payload"] == {"n": 1}
+    assert (await bank.get(f"/jobs/{theirs}"))["can"] == ["retry", "edit"]
+    await bank.expect(200, "POST", f"/dlq/{theirs}/retry", json={"payload": {"card": "4712"}})
+    assert (await mail.get(f"/dlq/{theirs}"))["payload"] == {"n": 1}
+    assert (await queue.get(theirs, queue="bank")).payload == {"card": "4712"}  # type: ignore[union-attr]
+    await mail.expect(204, "DELETE", f"/dlq/{theirs}")
+    await mail.refused("not-found", "GET", f"/dlq/{theirs}")
+
+
+async def test_patterns_of_a_key_find_the_letter_that_it_sees(guarded: Api, queue: JobQueue) -> None:
+    holder = guarded.holding(await make_key(queue, *ALL, queues=("ban*",)))
+    theirs = await ended(queue, Job("pay", {"card": "4711"}, queue="bank"), DEAD)
+    await holder.get(f"/dlq/{theirs}")
+    await ended(queue, Job("pay", {"n": 1}, queue="mail", id=theirs), DEAD)
+
+    assert (await holder.get(f"/dlq/{theirs}"))["queue"] == "bank"
+    await holder.expect(204, "DELETE", f"/dlq/{theirs}")
+    await holder.refused("not-found", "GET", f"/dlq/{theirs}")
+    assert (await queue.dead_letters.get(theirs)).letter.queue == "mail"
+
+
+async def test_a_job_is_retried_in_its_own_queue(bank: Api, mail: Api, queue: JobQueue) -> None:
+    theirs = await ended(queue, Job("pay", {"card": "4711"}, queue="bank"), DEAD)
+    await bank.get(f"/dlq/{theirs}")
+    await ended(queue, Job("pay", {"n": 1}, queue="mail", id=theirs), DEAD)
+
+    await bank.expect(200, "POST", f"/jobs/{theirs}/retry")
+
+    assert (await bank.get(f"/jobs/{theirs}"))["state"] == "queued"
+    assert (await mail.get(f"/jobs/{theirs}"))["state"] == "dead"

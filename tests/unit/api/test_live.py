@@ -231,7 +231,7 @@ class PostgresScene(Scene):
     def __init__(self) -> None:
         super().__init__()
         self.letters, self.up = Letters(), True
-        shipping: Any = SimpleNamespace(dead_letters=self.letters)
+        shipping: Any = SimpleNamespace(dead_letters=self.letters, archive=None)
         settings = replace(Settings(), postgres=PostgresSettings(url="postgresql://nowhere/x"))
         self.queue = JobQueue(replace(self.queue.parts, settings=settings, shipping=shipping))
         self.live = Live(self.queue, Readiness(self.look, self.clock), self.clock)

@@ -71,11 +71,11 @@ CROSS JOIN LATERAL (
 ORDER BY failures DESC, last_at DESC, type, queue, error_class;
 
 -- name: get
--- The newest death that was not requeued, else the newest. $1 namespace, $2 job id.
+-- The newest death that was not requeued, else the newest. $1 namespace, $2 job id, $3 queue or NULL for any.
 SELECT letter_id, entry_id, queue, priority, job_id, body, reason, error_class, error_message, traceback,
        attempts, crashes, generation, unique_key, worker, type, state, died_at, requeue_generation, requeued_at
 FROM jobqueue.dead_letters
-WHERE namespace = $1 AND job_id = $2
+WHERE namespace = $1 AND job_id = $2 AND ($3::text IS NULL OR queue = $3)
 ORDER BY state = 'requeued', died_at DESC, letter_id DESC
 LIMIT 1;
 
@@ -135,13 +135,13 @@ ORDER BY requeued_at
 LIMIT $3;
 
 -- name: delete
--- Forget the newest dead one of a job and count it as purged, both or none. $1 namespace, $2 job id.
+-- Forget the newest dead one of a job and count it as purged, both or none. $1 namespace, $2 job id, $3 queue or NULL.
 WITH gone AS (
     DELETE FROM jobqueue.dead_letters
     WHERE state = 'dead' AND letter_id = (
         SELECT letter_id
         FROM jobqueue.dead_letters
-        WHERE namespace = $1 AND job_id = $2 AND state = 'dead'
+        WHERE namespace = $1 AND job_id = $2 AND state = 'dead' AND ($3::text IS NULL OR queue = $3)
         ORDER BY died_at DESC, letter_id DESC
         LIMIT 1
     )
