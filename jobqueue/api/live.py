@@ -1,7 +1,7 @@
 """The queues as they are now, with rates: one sampler for all who look.
 
 Once a second while somebody looks, every ten seconds otherwise; a look never takes more than a fifth of the time.
-Everything is bounded: a minute of counters, one sample, at most a thousand queues. Subscribers have no buffer: each
+Everything is bounded: a minute of counters, one sample, the queues of `choice`. Subscribers have no buffer: each
 asks for the newest sample when it has room for it.
 """
 
@@ -17,6 +17,7 @@ import structlog
 
 from jobqueue.access.scope import covers
 from jobqueue.api import view
+from jobqueue.api.choice import MOST_QUEUES, Choice
 from jobqueue.api.health import Readiness
 from jobqueue.app import JobQueue
 from jobqueue.broker.base import QueueStats, WorkerInfo
@@ -34,7 +35,6 @@ _LOOKED_AT_S = 10.0
 _FRESH_S = 2.0
 _BUSY = 4  # rest four times as long as a look took
 _AT_ONCE = 8
-_MOST_QUEUES = 1000
 _MINUTE_S = 60.0
 _BETWEEN_POINTS_S = 2.0
 _ASK_POSTGRES = timedelta(seconds=5)
@@ -48,7 +48,7 @@ _Postgres: TypeAlias = Literal["up", "down", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Every queue at one instant; or, with an *error*, why nothing is known.
+    """The queues at one instant; or, with an *error*, why nothing is known.
 
     Numbers grow, also from one process to the next.
     """
@@ -56,6 +56,8 @@ class Sample:
     number: int
     taken: float
     queues: Mapping[str, view.Queue] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
+    """Names of queues that were not looked at: there are too many."""
     workers: Sequence[WorkerInfo] = ()
     postgres: _Postgres = "none"
     journal_dropped: int = 0
@@ -103,6 +105,7 @@ class Live:
         self.heartbeat = Heartbeat(name="live", period=_UNWATCHED, last_tick=self._clock.monotonic())
         self.sample = Sample(number=0, taken=float("-inf"))
         """The newest."""
+        self._choice = Choice()
         self._trails: dict[str, _Trail] = {}
         self._letters: dict[str, int] = {}
         self._postgres: _Postgres = "none"
@@ -130,12 +133,12 @@ class Live:
         Raises:
             BrokerUnavailable: Redis cannot be reached.
         """
-        await self._fresh()
+        await self._fresh(patterns)
         return self.shown(patterns)
 
     async def queues(self, patterns: Sequence[str] = EVERYTHING) -> list[view.Queue]:
         """Every queue, by name; as `overview`."""
-        await self._fresh()
+        await self._fresh(patterns)
         return [each for name, each in sorted(self.sample.queues.items()) if covers(patterns, name)]
 
     async def queue(self, name: str) -> view.Queue | None:
@@ -181,6 +184,7 @@ class Live:
         if self.sample.error is not None:
             raise self.sample.error
         key = tuple(patterns)
+        self._choice.note(key, self._clock.monotonic())
         found = self._rendered.get(key)
         if found is None:
             if len(self._rendered) >= _MOST_RENDERED:
@@ -196,12 +200,13 @@ class Live:
 
     # Sampling
 
-    async def _fresh(self) -> None:
+    async def _fresh(self, patterns: Sequence[str]) -> None:
         now = self._clock.monotonic()
+        stale = self._choice.note(patterns, now) and bool(self.sample.left_out)
         if now - self._looked_at > _LOOKED_AT_S:
             self._wake.set()
         self._looked_at = now
-        if now - self.sample.taken > _FRESH_S or self.sample.error is not None:
+        if stale or now - self.sample.taken > _FRESH_S or self.sample.error is not None:
             await self._look_once()
         if self.sample.error is not None:
             raise self.sample.error
@@ -232,12 +237,11 @@ class Live:
         return max(self._clock.now_ms(), self.sample.number + 1)
 
     async def _look(self) -> Sample:
-        names = sorted(await self._queue.queues())
-        if len(names) > _MOST_QUEUES:
-            if not self._told_many:
-                _log.warning("queues.too_many", queues=len(names), shown=_MOST_QUEUES)
+        known = sorted(await self._queue.queues())
+        names = self._choice.of(known, self._clock.monotonic())
+        if len(known) > MOST_QUEUES and not self._told_many:
+            _log.warning("queues.too_many", queues=len(known), shown=MOST_QUEUES)
             self._told_many = True
-            names = names[:_MOST_QUEUES]
         if self._clock.monotonic() - self._asked_postgres_at > _MINUTE_S:
             await self._ask_postgres(names)  # at first, or when `run` does not
         at_once = asyncio.Semaphore(_AT_ONCE)
@@ -248,11 +252,13 @@ class Live:
 
         found = await _all(look_at(name) for name in names)
         now = self._clock.monotonic()
-        self._trails = {name: trail for name, trail in self._trails.items() if name in set(names)}
+        looked_at = frozenset(names)
+        self._trails = {name: trail for name, trail in self._trails.items() if name in looked_at}
         return Sample(
             number=self._next_number(),
             taken=now,
             queues={stats.queue: self._shown(stats, workers, now) for stats, workers in found},
+            left_out=[name for name in known if name not in looked_at],
             workers=[each for _, workers in found for each in workers if each.lease_ms > 0],
             postgres=self._postgres,
             journal_dropped=sum(stats.journal_dropped for stats, _ in found),
@@ -338,6 +344,7 @@ def _overview(sample: Sample, patterns: Sequence[str]) -> view.Overview:
     return view.Overview(
         at=from_ms(sample.number),
         queues=queues,
+        left_out=sum(covers(patterns, name) for name in sample.left_out),
         ready=sum(each.ready for each in queues),
         running=sum(each.running for each in queues),
         delayed=sum(each.delayed for each in queues),

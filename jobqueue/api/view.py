@@ -365,6 +365,8 @@ class Overview(View):
 
     at: datetime
     queues: list[Queue]
+    left_out: int
+    """Queues of the caller beyond those shown and counted here: there are too many to look at."""
     ready: int
     running: int
     delayed: int

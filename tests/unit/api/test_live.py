@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Job, JobQueue
+from jobqueue.api import choice, live
 from jobqueue.api.health import Readiness
 from jobqueue.api.live import Live
 from jobqueue.config import PostgresSettings, Settings
@@ -64,6 +65,27 @@ async def test_a_caller_sees_the_queues_of_its_patterns_and_sums_of_those(scene:
     assert overview.ready == 5
     assert [each.name for each in await scene.live.queues(["video"])] == ["video"]
     assert (await scene.live.overview([])).queues == []
+
+
+async def test_a_caller_whose_queues_come_last_by_name_sees_them_and_hears_of_those_left_out(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "MOST_QUEUES", 3)
+    monkeypatch.setattr(live, "MOST_QUEUES", 3)
+    for n in range(10):
+        await scene.enqueue(1, f"attack.{n}")
+    for n in range(5):
+        await scene.enqueue(2, f"video.{n}")
+
+    everything = await scene.live.overview()
+    assert [each.name for each in everything.queues] == ["attack.0", "attack.1", "attack.2"]
+    assert (everything.left_out, everything.ready) == (12, 3)
+
+    mine = await scene.live.overview(["video*"])
+    assert [each.name for each in mine.queues] == ["video.0", "video.1", "video.2"]
+    assert (mine.left_out, mine.ready) == (2, 6)
+    assert [each.name for each in await scene.live.queues(["video.4"])] == ["video.4"]
+    assert (await scene.live.overview(["video.4"])).left_out == 0
 
 
 async def test_the_first_look_invents_no_rates(scene: Scene) -> None:

@@ -8,7 +8,7 @@ import { href } from "../base/route.js";
 import { session } from "../base/session.js";
 import { Bar } from "../parts/bar.js";
 import { FirstJob } from "../parts/first.js";
-import { QueueTable } from "../parts/queue_table.js";
+import { LeftOut, QueueTable } from "../parts/queue_table.js";
 import { Failures } from "./overview_failures.js";
 import { History, Recent } from "./overview_chart.js";
 
@@ -30,6 +30,7 @@ function Rest({ of: now }) {
     <section class="card" aria-labelledby="queues">
       <h2 id="queues">Queues</h2>
       <${QueueTable} queues=${now && now.queues} />
+      <${LeftOut} of=${now} />
     </section>
     <${Failures} />`;
 }

@@ -4,7 +4,7 @@ import { html } from "../vendor/preact.js";
 import { overview, queues } from "../base/live.js";
 import { unused } from "../base/health.js";
 import { FirstJob } from "../parts/first.js";
-import { QueueTable } from "../parts/queue_table.js";
+import { LeftOut, QueueTable } from "../parts/queue_table.js";
 import { QueueActions } from "./queue_actions.js";
 import { QueuePage } from "./queue.js";
 
@@ -17,5 +17,6 @@ export function Queues({ rest }) {
     <section class="card flush">
       ${none && html`<div class="none-yet"><${FirstJob} /></div>`}
       ${!(none && !queues.value.length) && html`<${QueueTable} queues=${overview.value && queues.value} without=${["Utilisation", "Dead"]} more=${more} />`}
-    </section>`;
+    </section>
+    <${LeftOut} of=${overview.value} />`;
 }

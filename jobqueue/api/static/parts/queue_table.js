@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/preact.js";
 import { unserved } from "../base/health.js";
-import { count, percent, rate, span } from "../base/format.js";
+import { count, percent, plural, rate, span } from "../base/format.js";
 import { href } from "../base/route.js";
 import { Bar } from "./bar.js";
 import { Table } from "./table.js";
@@ -36,3 +36,7 @@ function Workers({ of }) {
   if (!unserved(of)) return count(of.workers);
   return html`<strong class="zero" title="Jobs wait, and nobody works on them">0</strong>`;
 }
+
+/** That an overview does not show all: there are more queues than one look takes. */
+export const LeftOut = ({ of }) =>
+  of?.left_out ? html`<p class="mute">${plural(of.left_out, "more queue")} not shown and not counted here: there are too many for one look.</p>` : null;
