@@ -179,7 +179,7 @@ class PostgresDeadLetters:
         assert row is not None
         return LettersAccount(waiting=row["waiting"], purged=row["purged"])
 
-    async def _newest(self, job_id: str, queue: str | None) -> asyncpg.Record:
+    async def _newest(self, job_id: str, queue: str | None = None) -> asyncpg.Record:
         key = uuid_of(job_id)
         if key is not None:
             async with self._database.transaction() as session:
