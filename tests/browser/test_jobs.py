@@ -31,6 +31,35 @@ def test_a_job_is_enqueued_watched_fails_and_is_retried(stage: Stage, page: Page
     job.get_by_role("link").click()
     expect(page).to_have_url(re.compile(r"#/jobs/[0-9a-f-]{36}$"))
     expect(page.locator(".attempts > li")).to_have_count(2)
+    expect(page.locator(".timeline .what")).to_have_text(
+        [
+            "Created",
+            "Attempt 1 started",
+            "Attempt 1 failed for good",
+            "Queued again",
+            "Attempt 1 started",
+            "Attempt 1 completed",
+        ]
+    )
+
+
+def test_a_task_is_chosen_from_those_that_are_known(page: Page) -> None:
+    page.get_by_role("link", name="Playground").click()
+    page.get_by_role("list", name="Known tasks").get_by_role("button", name="order.ship").click()
+
+    expect(page.get_by_label("Task", exact=True)).to_have_value("order.ship")
+    expect(page.get_by_label("order", exact=True)).to_be_visible()
+
+
+def test_a_job_of_a_task_that_nobody_knows_says_so(stage: Stage, page: Page) -> None:
+    page.get_by_role("link", name="Playground").click()
+    page.get_by_label("Task", exact=True).fill("order.shipp")
+    page.get_by_label("Task", exact=True).press("Enter")
+    expect(page.get_by_text("The API does not know this task")).to_be_visible()
+    page.get_by_role("button", name="Enqueue").click()
+    page.get_by_role("region", name="The job").get_by_role("link").click()
+
+    expect(page.locator(".notice")).to_contain_text("The API knows no task order.shipp")
 
 
 def test_a_running_job_shows_its_progress_and_can_be_cancelled(stage: Stage, page: Page) -> None:

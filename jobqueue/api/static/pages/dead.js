@@ -82,7 +82,7 @@ function Filters({ query }) {
   const tasks = useTasks();
   return html`
     <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
-      <${Typed} label="Error" search=${true} placeholder="Class of the error" value=${query.error} onChange=${(error) => filter({ error })} />
+      <${Typed} label="Error" search=${true} placeholder="Part of its class or message" value=${query.error} onChange=${(error) => filter({ error })} />
       <${Typed} label="Task" placeholder="any" value=${query.type} suggest=${tasks.map((task) => task.name)} onChange=${(type) => filter({ type })} />
       <${Typed} label="Queue" placeholder="any" value=${query.queue} suggest=${queueNames.value} onChange=${(queue) => filter({ queue })} />
       <${Select} label="Reason" any="any" options=${REASONS} value=${query.reason ?? ""} onChange=${(reason) => filter({ reason })} />

@@ -3,6 +3,7 @@
 import { html } from "../vendor/preact.js";
 import { useJob } from "../base/job.js";
 import { href } from "../base/route.js";
+import { useTasks } from "../base/tasks.js";
 import { Copy } from "../parts/copy.js";
 import { Json } from "../parts/json.js";
 import { State } from "../parts/state.js";
@@ -11,6 +12,8 @@ import { Trouble } from "../parts/trouble.js";
 import { Actions } from "./job_actions.js";
 import { Attempts } from "./job_attempts.js";
 import { Facts } from "./job_facts.js";
+
+const WAITS = ["scheduled", "queued", "retrying"];
 
 export function JobPage({ id }) {
   const { job, error, reload } = useJob(id);
@@ -34,6 +37,7 @@ export const Missing = ({ id, seen }) => html`
 
 /** What is known of a job; also shown by the playground. */
 export const Shown = ({ job }) => html`
+  <${Unknown} job=${job} />
   ${job.cancel_requested && html`<p class="notice">It was asked to stop.</p>`}
   ${job.last_error && html`<p class="failure"><strong>${job.last_error}</strong> ${job.error_message}</p>`}
   <section class="card" aria-labelledby="timeline"><h2 id="timeline">Timeline</h2><${Timeline} job=${job} /></section>
@@ -44,3 +48,10 @@ export const Shown = ({ job }) => html`
     ${job.result !== null && html`<${Json} title="Result" value=${job.result} />`}
   </section>
   <${Attempts} job=${job} />`;
+
+// A worker gives a job of a task that it does not know back for later, and tells its log only.
+function Unknown({ job }) {
+  const tasks = useTasks();
+  if (!tasks.length || !WAITS.includes(job.state) || tasks.some((task) => task.name === job.type)) return null;
+  return html`<p class="notice">The API knows no task <code>${job.type}</code>. If no worker knows it either, each gives it back for later, and says <code>task.unknown</code> in its log.</p>`;
+}

@@ -33,12 +33,19 @@ export function Playground() {
 
 function TaskField({ type, tasks }) {
   const [text, setText] = useState(type);
-  const hint = tasks.length ? "One that the API knows, or any other that a worker knows." : "The API was started without an app, so it knows no tasks: type any that a worker knows.";
   const tell = (event) => filter({ type: event.target.value.trim(), job: "" });
-  return html`<${Field} label="Task" hint=${hint}>${(id) => html`
-    <input id=${id} value=${text} list=${`${id}-tasks`} placeholder="email.send" autocomplete="off" spellcheck=${false} data-search maxlength="64"
+  const choose = (name) => { setText(name); filter({ type: name, job: "" }); };
+  return html`<${Field} label="Task" hint=${hintOf(type, tasks)}>${(id) => html`
+    <input id=${id} value=${text} list=${`${id}-tasks`} placeholder="its name" autocomplete="off" spellcheck=${false} data-search maxlength="64"
       onInput=${(event) => { setText(event.target.value); if (tasks.some((task) => task.name === event.target.value)) tell(event); }} onChange=${tell} />
-    <datalist id=${`${id}-tasks`}>${tasks.map((task) => html`<option key=${task.name} value=${task.name} />`)}</datalist>`}<//>`;
+    <datalist id=${`${id}-tasks`}>${tasks.map((task) => html`<option key=${task.name} value=${task.name} />`)}</datalist>`}<//>
+    ${!type && tasks.length > 0 && html`<ul class="names" aria-label="Known tasks">${tasks.map((task) => html`<li key=${task.name}><button type="button" class="inline" onClick=${() => choose(task.name)}>${task.name}</button></li>`)}</ul>`}`;
+}
+
+function hintOf(type, tasks) {
+  if (!tasks.length) return "The API was started without an app, so it knows no tasks: type any that a worker knows.";
+  if (type && !tasks.some((task) => task.name === type)) return "The API does not know this task, so its payload is checked only when it runs; it waits until a worker knows it.";
+  return "One that the API knows, or any other that a worker knows.";
 }
 
 function Watched({ id }) {

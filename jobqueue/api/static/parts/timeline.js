@@ -20,7 +20,7 @@ export function Timeline({ job }) {
 
 function runsOf(job) {
   const known = job.attempts.filter((attempt) => attempt.attempt > 0 && attempt.started_at);
-  const runs = known.map((run) => ({ name: `Attempt ${run.attempt}`, from: ms(run.started_at), to: ms(run.finished_at), outcome: run.outcome, error: run.error_class }));
+  const runs = known.map((run) => ({ name: `Attempt ${run.attempt}`, generation: run.generation, queued: ms(run.queued_at), from: ms(run.started_at), to: ms(run.finished_at), took: run.duration_ms, outcome: run.outcome, error: run.error_class }));
   if (job.state === "running" && job.started_at) runs.push({ name: `Attempt ${job.attempt}`, from: ms(job.started_at), to: null, outcome: "running" });
   return runs;
 }
@@ -45,11 +45,17 @@ function Strip({ job, runs }) {
 function steps(job, runs) {
   const list = [];
   const begin = job.created_at ?? job.attempts[0]?.queued_at ?? null;
-  if (begin) list.push({ what: job.created_at ? "created" : "queued", at: begin, tone: "mute" });
+  if (begin) list.push({ what: job.created_at ? "Created" : "Queued", at: begin, tone: "mute" });
   let before = ms(begin);
+  let generation = 0;
   for (const run of runs) {
+    if (run.generation > generation && run.queued !== null) {
+      list.push({ what: "Queued again", at: iso(run.queued), tone: "mute", note: before === null ? "" : `after ${span(Math.max(run.queued - before, 0))}` });
+      before = run.queued;
+    }
+    generation = run.generation ?? generation;
     list.push({ what: `${run.name} started`, at: iso(run.from), tone: run.to === null ? "live" : "mute", note: before === null ? "" : `after ${span(Math.max(run.from - before, 0))}` });
-    if (run.to !== null) list.push({ what: `${run.name} ${CAME_TO[run.outcome] ?? run.outcome}`, at: iso(run.to), tone: tone(run.outcome), note: `ran ${span(run.to - run.from)}${run.error ? `, ${run.error}` : ""}` });
+    if (run.to !== null) list.push({ what: `${run.name} ${CAME_TO[run.outcome] ?? run.outcome}`, at: iso(run.to), tone: tone(run.outcome), note: `ran ${span(run.took ?? run.to - run.from)}${run.error ? `, ${run.error}` : ""}` });
     before = run.to;
   }
   return [...list, ...last(job, runs)];
@@ -57,9 +63,9 @@ function steps(job, runs) {
 
 // What the runs do not tell: that it waits, or ended without one.
 function last(job, runs) {
-  if ((job.state === "scheduled" || job.state === "retrying") && job.due_at) return [{ what: job.state === "retrying" ? "next attempt due" : "due", at: job.due_at, tone: "warn" }];
+  if ((job.state === "scheduled" || job.state === "retrying") && job.due_at) return [{ what: job.state === "retrying" ? "Next attempt due" : "Due", at: job.due_at, tone: "warn" }];
   const shown = runs.some((run) => run.outcome === job.state);
-  if (ended(job) && !shown && job.finished_at) return [{ what: job.state, at: job.finished_at, tone: tone(job.state) }];
+  if (ended(job) && !shown && job.finished_at) return [{ what: job.state[0].toUpperCase() + job.state.slice(1), at: job.finished_at, tone: tone(job.state) }];
   return [];
 }
 
