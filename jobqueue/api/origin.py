@@ -32,7 +32,8 @@ class Hosts:
         """
         name = host_name(request.headers.get("Host", ""))
         if (strict or self._listed) and name not in self._names and not (name and is_loopback(name.strip("[]"))):
-            raise Refusal("wrong-host", f"this server does not answer to the name {name[:100]!r}")
+            way_out = "ask for it by a loopback name, or add yours to API_ALLOWED_HOSTS"
+            raise Refusal("wrong-host", f"this server does not answer to the name {name[:100]!r}: {way_out}")
 
 
 def host_name(host: str) -> str:

@@ -22,6 +22,12 @@ PATH_RULES: Final[Mapping[str, str]] = {
     "file": r"^[A-Za-z0-9._/-]{1,200}$",
 }
 _MOST_ERRORS: Final = 50
+_NO_OBJECT: Final = frozenset({"dict_type", "model_type", "model_attributes_type"})
+_AN_OBJECT: Final = "must be an object"
+_SAID: Final[Mapping[str, str]] = {
+    NAME: "must be 1 to 64 letters, digits, `_`, `.`, `:` or `-`, and begin with a letter or a digit",
+    UUID: "must be a UUID such as 01a2b3c4-5d6e-7f80-9a0b-1c2d3e4f5a6b",
+}
 
 
 async def read_call(
@@ -43,7 +49,7 @@ def _path(request: web.Request) -> Mapping[str, str]:
     for name, value in found.items():
         rule = PATH_RULES[name]
         if not re.fullmatch(rule, value):
-            raise _invalid("path", [{"loc": ["path", name], "msg": f"must match {rule}"}])
+            raise _invalid("path", [{"loc": ["path", name], "msg": _words(f"must match '{rule}'")}])
     return found
 
 
@@ -118,7 +124,15 @@ def _validated(model: type[BaseModel], value: Any, where: str) -> BaseModel:
 def _told(where: str, error: ErrorDetails) -> Mapping[str, Any]:
     """Where and what, never the value: it may be a secret, and this goes into logs of proxies."""
     place = [part if isinstance(part, int) else part[:64] for part in error["loc"]]
-    return {"loc": [where, *place], "msg": error["msg"]}
+    return {"loc": [where, *place], "msg": _AN_OBJECT if error["type"] in _NO_OBJECT else _words(error["msg"])}
+
+
+def _words(message: str) -> str:
+    """What breaks a rule, said to somebody who does not know how we check it."""
+    for rule, words in _SAID.items():
+        if f"'{rule}'" in message:
+            return words
+    return message.removeprefix("Value error, ")
 
 
 def _invalid(where: str, errors: list[Any]) -> Refusal:

@@ -70,6 +70,8 @@ class Pipeline:
         request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
         _request_id.set(request_id)
         route = self._routes.get(request.match_info.handler)
+        if route is None and request.path == self._mount() and request.method in ("GET", "HEAD"):
+            return web.Response(status=308, headers={"Location": f"{request.path}/"})  # to the dashboard
         try:
             limit = None if route is not None and route.stream else self._site.settings.timeout.total_seconds()
             async with asyncio.timeout(limit):
@@ -77,7 +79,7 @@ class Pipeline:
         except ConnectionResetError:
             raise  # the caller has gone: there is nobody to answer
         except web.HTTPException as error:
-            return self._problem(request, _refusal_of_http(error), request_id)
+            return self._problem(request, _refusal_of_http(error, known=route is not None), request_id)
         except Exception as error:
             refusal = refusal_of(error)
             if refusal.kind.slug == "internal":
@@ -221,11 +223,16 @@ def _log_failure(event: str, error: Exception, **facts: str) -> None:
     _log.error(event, exception=Failure.of(error).traceback, **facts)
 
 
-def _refusal_of_http(error: web.HTTPException) -> Refusal:
-    """An error of aiohttp's own, without its words."""
+def _refusal_of_http(error: web.HTTPException, *, known: bool) -> Refusal:
+    """An error of aiohttp's own, without its words; *known*: of an address that there is."""
     slug = _STATUS_SLUGS.get(error.status, "internal" if error.status >= 500 else "invalid-request")
     headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
-    return Refusal(slug, KINDS[slug].title, headers=headers)
+    detail = KINDS[slug].title
+    if error.status == 404 and not known:
+        detail = "there is no such address; `/openapi.json` lists all"
+    elif "Allow" in headers:
+        detail = f"this address takes {headers['Allow'].replace(',', ', ')} only"
+    return Refusal(slug, detail, headers=headers)
 
 
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:

@@ -40,6 +40,14 @@ def _integer(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _priority(value: object) -> object:
+    value = _integer(value)
+    named = isinstance(value, str) and value in ("critical", "high", "medium", "low")
+    if not named and not (type(value) is int and 0 <= value <= 9):
+        raise ValueError("must be critical, high, medium, low, or 0 to 9")
+    return value
+
+
 def _instant(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(INSTANT, value):
         raise ValueError("must be an instant such as 2026-12-25T09:00:00Z, from 1970 on, with its offset")
@@ -68,6 +76,11 @@ Instant = Annotated[
 ]
 
 
+Priority = Annotated[
+    Literal["critical", "high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)], BeforeValidator(_priority)
+]
+
+
 class Body(BaseModel):
     """A JSON object."""
 
@@ -81,11 +94,7 @@ class NewJob(Body):
     payload: dict[str, Any] = Field(default_factory=dict)
     id: Annotated[str, StringConstraints(pattern=UUID)] | None = None
     queue: Name | None = None
-    priority: (
-        Literal["critical", "high", "medium", "low"]
-        | Annotated[int, Field(ge=0, le=9), BeforeValidator(_integer)]
-        | None
-    ) = None
+    priority: Priority | None = None
     max_retries: Annotated[int, Field(ge=0, le=1000), BeforeValidator(_integer)] | None = None
     timeout: Duration | None = None
     delay: Duration | None = None

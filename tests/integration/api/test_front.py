@@ -318,6 +318,8 @@ async def test_it_works_wherever_it_is_mounted(queue: JobQueue, serve: Serve, pr
     assert (await api.client.get(problem["type"])).status == 200
     assert document["servers"] == [{"url": prefix or "/"}]
     assert (await api.call("GET", "/health")).status == 200
+    bare = await api.call("GET", "" if prefix else "/", allow_redirects=False)
+    assert (bare.status, bare.headers.get("Location")) == ((308, f"{prefix}/") if prefix else (200, None))
 
 
 async def test_the_dashboards_files_are_served_and_nothing_else(guarded: Api) -> None:

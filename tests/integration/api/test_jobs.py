@@ -79,6 +79,29 @@ async def test_what_is_not_as_the_model_says_is_refused_without_its_value(bare_a
 
 
 @pytest.mark.parametrize(
+    ("body", "place", "why"),
+    [
+        ({"type": "a", "priority": "highest"}, ["priority"], "must be critical, high, medium, low, or 0 to 9"),
+        ({"type": "a", "priority": 10}, ["priority"], "must be critical, high, medium, low, or 0 to 9"),
+        ({"type": "a b"}, ["type"], "must be 1 to 64 letters, digits, `_`, `.`, `:` or `-`, and begin with"),
+        ({"type": "a", "delay": "soon"}, ["delay"], "must be a duration such as 500ms"),
+        ({"type": "a", "payload": []}, ["payload"], "must be an object"),
+        ({"type": "a", "id": "x"}, ["id"], "must be a UUID such as"),
+    ],
+)
+async def test_what_is_refused_is_told_in_words(bare_api: Api, body: Any, place: list[str], why: str) -> None:
+    (error,) = (await bare_api.refused("invalid-request", "POST", "/jobs", json=body))["errors"]
+
+    assert error["loc"] == ["body", *place]
+    assert error["msg"].startswith(why)
+
+
+async def test_an_address_that_is_not_there_tells_where_all_are(bare_api: Api) -> None:
+    assert "/openapi.json" in (await bare_api.refused("not-found", "GET", "/job"))["detail"]
+    assert "GET, POST only" in (await bare_api.refused("method-not-allowed", "PUT", "/jobs"))["detail"]
+
+
+@pytest.mark.parametrize(
     ("body", "why"),
     [
         (b'{"type": "a", "type": "b"}', "one name twice"),
@@ -90,7 +113,7 @@ async def test_what_is_not_as_the_model_says_is_refused_without_its_value(bare_a
         (b'{"type": "a", "payload": {"x": "\\ud800"}}', "surrogate"),
         (b'{"type": "\xff"}', "UTF-8"),
         (b"", "JSON"),
-        (b"null", "dictionary"),
+        (b"null", "must be an object"),
     ],
 )
 async def test_json_of_two_meanings_is_refused(bare_api: Api, body: bytes, why: str) -> None:
