@@ -79,6 +79,7 @@ class Gate:
         self._in_line = 0
         self._used: dict[str, datetime] = {}
         self._flushed_s = float("-inf")
+        self._later: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def authenticate(self, secret: str, address: str) -> ApiKey:
@@ -150,6 +151,8 @@ class Gate:
 
     async def close(self) -> None:
         """End the lookups under way, and note when keys were last used."""
+        if self._later is not None:
+            self._later.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -246,6 +249,12 @@ class Gate:
         if self._clock.monotonic() - self._flushed_s >= FLUSH_EVERY.total_seconds():
             self._flushed_s = self._clock.monotonic()
             self._start(self.flush())
+        elif self._later is None:  # perhaps nobody comes after this one
+            self._later = asyncio.get_running_loop().call_later(FLUSH_EVERY.total_seconds(), self._flush_later)
+
+    def _flush_later(self) -> None:
+        self._later = None
+        self._start(self.flush())
 
     def _now(self) -> datetime:
         return from_ms(self._clock.now_ms())

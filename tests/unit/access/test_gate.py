@@ -485,6 +485,21 @@ async def test_the_last_use_is_noted_in_batches(scene: Scene) -> None:
     assert noted == {key.id: last, other.id: last - timedelta(seconds=2)}
 
 
+async def test_a_use_is_noted_though_nobody_comes_after_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, key = await scene.key()
+    await scene.gate.authenticate(secret, HERE)
+    await asyncio.sleep(0)
+    monkeypatch.setattr("jobqueue.access.gate.FLUSH_EVERY", timedelta(milliseconds=10))
+    scene.clock.advance(timedelta(milliseconds=1))
+
+    await scene.gate.authenticate(secret, HERE)
+    await asyncio.sleep(0.1)
+
+    used = await scene.store.get(key.id)
+    assert used is not None
+    assert used.last_used_at == scene.now
+
+
 async def test_uses_are_noted_at_the_end_and_not_lost_when_the_store_is_away(scene: Scene) -> None:
     secret, key = await scene.key()
     await scene.gate.authenticate(secret, HERE)
