@@ -49,6 +49,8 @@ def test_a_task_is_chosen_from_those_that_are_known(page: Page) -> None:
 
     expect(page.get_by_label("Task", exact=True)).to_have_value("order.ship")
     expect(page.get_by_label("order", exact=True)).to_be_visible()
+    page.evaluate("location.hash = '#/playground?type=report.build'")
+    expect(page.get_by_label("Task", exact=True)).to_have_value("report.build")
 
 
 def test_a_job_of_a_task_that_nobody_knows_says_so(stage: Stage, page: Page) -> None:

@@ -38,19 +38,21 @@ export function Keys() {
 
 const DIALOGS = { create: CreateDialog, rotate: RotateDialog, revoke: RevokeDialog };
 
-const ended = (key) => key.revoked_at !== null || (key.expires_at !== null && Date.parse(key.expires_at) <= now.value);
+const past = (at) => at !== null && Date.parse(at) <= now.value;
+const ended = (key) => past(key.revoked_at) || past(key.expires_at);
 
 function Standing({ of }) {
-  if (of.revoked_at) return html`<span class="state mute">revoked</span>`;
-  if (ended(of)) return html`<span class="state mute">expired</span>`;
-  return html`<span class="state good">good</span>${of.expires_at && html` <span class="mute">to <${Ago} at=${of.expires_at} /></span>`}`;
+  if (past(of.revoked_at)) return html`<span class="state mute">revoked</span>`;
+  if (past(of.expires_at)) return html`<span class="state mute">expired</span>`;
+  const end = of.revoked_at ?? of.expires_at; // rotated with an overlap: it is good until then
+  return html`<span class="state ${of.revoked_at ? "warn" : "good"}">${of.revoked_at ? "ending" : "good"}</span>${end && html` <span class="mute clip">ends <${Ago} at=${end} /></span>`}`;
 }
 
 function Actions({ of, onDialog }) {
   if (ended(of)) return null;
   return html`
     <span class="actions">
-      <button type="button" class="small" aria-label=${`Rotate ${of.name}`} onClick=${() => onDialog({ what: "rotate", of })}>Rotate…</button>
+      ${!of.revoked_at && html`<button type="button" class="small" aria-label=${`Rotate ${of.name}`} onClick=${() => onDialog({ what: "rotate", of })}>Rotate…</button>`}
       <button type="button" class="small" aria-label=${`Revoke ${of.name}`} onClick=${() => onDialog({ what: "revoke", of })}>Revoke…</button>
     </span>`;
 }

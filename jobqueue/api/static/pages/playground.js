@@ -1,6 +1,6 @@
 // Enqueue a job by hand and watch it.
 
-import { html, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../vendor/preact.js";
 import { useJob } from "../base/job.js";
 import { filter, href, route } from "../base/route.js";
 import { useTasks } from "../base/tasks.js";
@@ -33,6 +33,7 @@ export function Playground() {
 
 function TaskField({ type, tasks }) {
   const [text, setText] = useState(type);
+  useEffect(() => setText(type), [type]);
   const tell = (event) => filter({ type: event.target.value.trim(), job: "" });
   const choose = (name) => { setText(name); filter({ type: name, job: "" }); };
   return html`<${Field} label="Task" hint=${hintOf(type, tasks)}>${(id) => html`
