@@ -53,5 +53,5 @@ export const Shown = ({ job }) => html`
 function Unknown({ job }) {
   const tasks = useTasks();
   if (!tasks.length || !WAITS.includes(job.state) || tasks.some((task) => task.name === job.type)) return null;
-  return html`<p class="notice">The API knows no task <code>${job.type}</code>. If no worker knows it either, each gives it back for later, and says <code>task.unknown</code> in its log.</p>`;
+  return html`<p class="notice">The API knows no task <code>${job.type}</code>. If no worker knows it either, each gives it back for later, with a <code>task.unknown</code> in its log; after some 35 minutes it is a dead letter.</p>`;
 }

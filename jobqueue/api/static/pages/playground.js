@@ -45,7 +45,7 @@ function TaskField({ type, tasks }) {
 
 function hintOf(type, tasks) {
   if (!tasks.length) return "The API was started without an app, so it knows no tasks: type any that a worker knows.";
-  if (type && !tasks.some((task) => task.name === type)) return "The API does not know this task, so its payload is checked only when it runs; it waits until a worker knows it.";
+  if (type && !tasks.some((task) => task.name === type)) return "The API does not know this task, so its payload is checked only when it runs. It waits for a worker that does, some 35 minutes.";
   return "One that the API knows, or any other that a worker knows.";
 }
 
