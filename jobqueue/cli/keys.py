@@ -82,9 +82,16 @@ async def create(
             rate=rate,
             now=_now(jobs),
         )
+        first = not await _access(jobs).keys.any()
         await _note(jobs, "key.create", key.id, _rights(key))
         await _access(jobs).keys.add(key)
     _show_secret(secret, key, output)
+    if first and Scope.KEYS_ADMIN not in key.scopes:
+        click.echo(
+            "this is the first key: from now on the API and the dashboard ask for one, and this one may not do "
+            "everything; make one that may with: jobqueue keys create --kind admin NAME",
+            err=True,
+        )
 
 
 @command.command("ls")

@@ -63,6 +63,15 @@ def test_a_key_lives_from_its_making_to_its_end(shop: Shop) -> None:
     assert "cannot be rotated: it is revoked" in again.stderr
 
 
+def test_a_first_key_that_may_not_do_everything_comes_with_a_warning(shop: Shop) -> None:
+    first = shop.run("keys", "create", "shop")
+    second = shop.run("keys", "create", "shop")
+
+    assert "this is the first key" in first.stderr
+    assert "jobqueue keys create --kind admin NAME" in first.stderr
+    assert "first key" not in second.stderr
+
+
 def test_every_change_of_a_key_leaves_one_entry_and_no_secret(shop: Shop) -> None:
     made = shop.json("keys", "create", "ci", "--kind", "admin")
     rotated = shop.json("keys", "rotate", made["id"])
