@@ -101,7 +101,7 @@ def test_every_change_of_a_key_leaves_one_entry_and_no_secret(shop: Shop) -> Non
     [
         (["create", "x", "--scope", "everything"], 2, "--scope"),
         (["create", "x", "--queue", "a*b"], 1, "neither the name of a queue"),
-        (["create", "x", "--rate", "0"], 1, "more than 0"),
+        (["create", "x", "--rate", "0"], 1, "at least 0.001"),
         (["create", "x", "--expires", "soon"], 2, "is not a duration"),
         (["create", "a\nb"], 1, "key's name"),
         (["revoke", "nobody00", "--yes"], 1, "no key has the id 'nobody00'"),
