@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("schemathesis")]
 # A stream has no end to be looked at; the dashboard takes whatever stands behind the `?`.
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES)).exclude(path_regex=r"^(/|/api/v1/events)$")
 
+
+# Each operation costs 8 s of a core with 15.
+EXAMPLES = 50 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 5
 
 _names = (f"schemathesis{number}" for number in itertools.count())
 
@@ -107,7 +111,9 @@ async def serve(
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 def test_what_the_document_says_is_so(case: Any, served: Served) -> None:
     case.call_and_validate(
         base_url=served.url,
