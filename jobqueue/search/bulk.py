@@ -25,7 +25,7 @@ _CANCELLABLE: Final = (JobState.SCHEDULED, JobState.RETRYING, JobState.QUEUED, J
 _RETRIABLE: Final = (JobState.SCHEDULED, JobState.RETRYING, JobState.DEAD)
 
 Chosen = tuple[str, str]
-"""A job's id and its queue."""
+"""A job's id and its queue: an id may be taken in each of them."""
 Act = Callable[[str, str], Awaitable[str | None]]
 """Does it to a job of a queue; says why not, where it could not."""
 
@@ -63,25 +63,25 @@ class Bulk:
         return await self._parts.dead_letters.requeue_where(letters, limit=limit)
 
     async def _act(self, where: JobFilter, states: Sequence[JobState], limit: int, act: Act | None) -> Many:
-        chosen: dict[str, str] = {}
+        chosen: dict[Chosen, None] = {}
         more_than = False
         for state in states:
             more_than |= await self._choose(msgspec.structs.replace(where, state=state), chosen)
         many = Many(matched=len(chosen), more_than=more_than)
         if act is not None:
-            await _carry_out(list(chosen.items())[:limit], act, many)
+            await _carry_out(list(chosen)[:limit], act, many)
         many.remaining = len(chosen) - many.done - len(many.failed)
         if more_than and many.done:
             many.remaining = max(many.remaining, 1)
         return many
 
-    async def _choose(self, where: JobFilter, chosen: dict[str, str]) -> bool:
+    async def _choose(self, where: JobFilter, chosen: dict[Chosen, None]) -> bool:
         """Add the jobs of *where*; returns whether there may be more than were counted."""
         after: str | None = None
         for _ in range(_PAGES):
             jobs, after = await self._finder.page(where, limit=_PAGE, after=after)
             # One that has been asked to stop needs no asking again: it ends when its handler lets it.
-            chosen.update((job.id, job.queue) for job in jobs if not job.cancel_requested)
+            chosen.update({(job.id, job.queue): None for job in jobs if not job.cancel_requested})
             if after is None:
                 return False
         return True

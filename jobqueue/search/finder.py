@@ -31,7 +31,8 @@ class _Page:
     limit: int
     may_look_at: int
     looks: int = _LOOKS
-    jobs: dict[str, JobStatus] = field(default_factory=dict)
+    jobs: dict[tuple[str, str], JobStatus] = field(default_factory=dict)
+    """By id and queue: an id may be taken in each of them."""
 
     @property
     def left(self) -> int:
@@ -43,7 +44,7 @@ class _Page:
 
     def add(self, look: Look) -> None:
         for job in look.jobs:
-            self.jobs.setdefault(job.id, job)
+            self.jobs.setdefault((job.id, job.queue), job)
         self.may_look_at -= look.looked_at
         self.looks -= 1
 
@@ -92,7 +93,7 @@ class Finder:
 
     async def _look_up(self, where: JobFilter) -> Look:
         assert where.job_id is not None
-        status = await self._lookup.job(where.job_id, queue=where.queue)
+        status = await self._lookup.job(where.job_id, queue=where.queue, sees=lambda name: bool(where.among([name])))
         return Look(jobs=[status] if status is not None and where.is_of(status) else [], more=None, looked_at=1)
 
     async def _look_into_queue(

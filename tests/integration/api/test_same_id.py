@@ -7,6 +7,7 @@ import pytest
 from jobqueue.access.scope import Scope
 from jobqueue.app import JobQueue
 from jobqueue.job import Job
+from jobqueue.search import JobFilter
 from tests.integration.api.conftest import Api, make_key
 from tests.integration.search.scene import DEAD, ended
 
@@ -32,6 +33,8 @@ async def test_a_live_job_is_not_hidden_by_one_with_its_id(bank: Api, mail: Api,
 
     for holder, name in ((bank, "bank"), (mail, "mail")):
         assert (await holder.get(f"/jobs/{theirs.id}"))["queue"] == name
+        assert [each["queue"] for each in (await holder.get(f"/jobs?q={theirs.id}"))["items"]] == [name]
+    assert (await queue.cancel_where(JobFilter(), limit=10, dry_run=True)).matched == 2
     await mail.expect(200, "DELETE", f"/jobs/{theirs.id}")
     assert (await bank.expect(200, "DELETE", f"/jobs/{theirs.id}"))["state"] == "cancelled"
 

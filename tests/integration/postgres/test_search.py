@@ -139,7 +139,7 @@ async def test_words_are_found_in_payload_and_error(
         "n": -5,
         "day": "2026-11-22",
         "subject": "first\nsecond line, naïve <b>bold</b>",
-        "file": "/tmp/report.pdf",
+        "file": "/srv/report.pdf",
     }
     wanted = execution(
         1,

@@ -44,7 +44,7 @@ export function Dead() {
   };
   const start = (action) => setBulk({ ...action, filter: { ...asked, before: asOfNow(pages.rows) } });
   return html`
-    <header class="page-head"><h1>Dead letters</h1><${Actions} none=${pages.rows?.length === 0} start=${start} /></header>
+    <header class="page-head"><h1>Dead letters</h1><${Actions} none=${!pages.rows?.length} start=${start} /></header>
     <${Filters} query=${query} />
     <${Trouble} error=${groups.error ?? pages.error} again=${pages.reload} />
     <section class="card" aria-labelledby="groups">
@@ -59,7 +59,8 @@ export function Dead() {
     ${bulk && html`<${Bulk} ...${bulk} noun="dead letter" says=${describe(asked)} onClose=${close} />`}`;
 }
 
-// Who dies after the button was pressed is not meant; who is seen is.
+// Who dies after the button was pressed is not meant; who is seen is. The clock here lags by some seconds: there is no
+// button before there are rows.
 function asOfNow(rows) {
   const seen = rows?.length ? Date.parse(rows[0].died_at) + 1 : 0;
   return new Date(Math.max(now.value, seen)).toISOString();
