@@ -11,6 +11,7 @@ from jobqueue.config import Settings
 from jobqueue.durability import Durability, read_durability
 from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob, JobQueueError, RepositoryUnavailable
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, canonical_id, check_key
+from jobqueue.planning import Schedules
 from jobqueue.record import Many
 from jobqueue.registry import Registry
 from jobqueue.repository.base import DeadLetters, Executions, LetterState
@@ -43,6 +44,7 @@ class JobQueue:
         self._lookup = Lookup(parts)
         self._finder = Finder(parts, self._lookup)
         self._bulk = Bulk(parts, self._finder)
+        self._schedules = Schedules(parts)
 
     @classmethod
     def connect(
@@ -92,6 +94,11 @@ class JobQueue:
     def dead_letters(self) -> DeadLetters:
         """Jobs that will not be tried again by themselves: list, get, requeue, delete."""
         return self.parts.dead_letters
+
+    @property
+    def schedules(self) -> Schedules:
+        """Jobs made at set times: define, change, pause, look at, run, backfill."""
+        return self._schedules
 
     @property
     def executions(self) -> Executions:

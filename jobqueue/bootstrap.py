@@ -16,6 +16,7 @@ from jobqueue.clock import Clock, SystemClock
 from jobqueue.config import Settings
 from jobqueue.errors import BrokerError, RepositoryError, require
 from jobqueue.repository.base import DeadLetters, Executions
+from jobqueue.repository.schedules import ScheduleStore, TickRecords
 from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.scheduler.scheduler import Scheduler, Shipping
 
@@ -30,6 +31,8 @@ class Parts:
     broker: Broker
     redis: RedisStreamsBroker | None
     dead_letters: DeadLetters
+    schedules: ScheduleStore
+    ticks: TickRecords
     executions: Executions | None = None
     shipping: Shipping | None = None
     access: Access | None = None

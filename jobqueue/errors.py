@@ -7,6 +7,9 @@ JobQueueError
 │   ├── UnknownTask (LookupError)
 │   └── DuplicateTask (ValueError)
 ├── InvalidJob (ValueError)
+├── InvalidSchedule (ValueError)
+├── ScheduleConflict
+├── ScheduleNotFound (LookupError)
 ├── IdempotencyConflict
 ├── EnqueueUncertain
 ├── JobTimeout (TimeoutError)
@@ -59,6 +62,18 @@ class DuplicateTask(RegistryError, ValueError):
 
 class InvalidJob(JobQueueError, ValueError):
     """A payload, name, size or option was refused; nothing was queued."""
+
+
+class InvalidSchedule(JobQueueError, ValueError):
+    """A cron expression, time zone or option of a schedule was refused; nothing was changed."""
+
+
+class ScheduleConflict(JobQueueError):
+    """The schedule cannot be changed like this: it is defined in code, or its name is taken; nothing was changed."""
+
+
+class ScheduleNotFound(JobQueueError, LookupError):
+    """No schedule has this name."""
 
 
 class IdempotencyConflict(JobQueueError):

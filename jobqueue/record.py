@@ -7,8 +7,8 @@ import msgspec
 
 from jobqueue.job import Priority
 
-JournalKind = Literal["journal", "dead"]
-"""The two streams that wait to be shipped: executions, and dead letters."""
+JournalKind = Literal["journal", "dead", "ticks"]
+"""The streams that wait to be shipped: executions, dead letters, and what was decided about ticks."""
 
 ENDS: Final = frozenset({"completed", "dead", "cancelled", "expired"})
 """The outcomes after which a job is not live any more."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from jobqueue.job import JobState, Priority
 from jobqueue.record import Execution
+from jobqueue.schedule import Schedule, ScheduleState, Source
+from jobqueue.tick import TickRecord
 
 ENDED = frozenset({JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED})
 
@@ -55,3 +57,54 @@ class JobHandle(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     queue: str
     created: bool = True
+
+
+class ScheduleStatus(msgspec.Struct, kw_only=True):
+    """A schedule and where it stands."""
+
+    schedule: Schedule
+    state: ScheduleState
+    source: Source
+    app: str | None
+    """Who defined it, where that was done in code."""
+    version: int
+    description: str
+    """Its expression in words."""
+    created_at: datetime
+    changed_at: datetime
+    next_at: datetime | None = None
+    """Its next tick; None where there is none, or it is not active."""
+    last: TickRecord | None = None
+    """What was decided last."""
+    busy_job_id: str | None = None
+    """The job of a tick that has not ended yet; of several, the newest."""
+    waiting: int = 0
+    """Ticks that wait for that job."""
+
+    @property
+    def name(self) -> str:
+        """The schedule's name."""
+        return self.schedule.name
+
+
+class BackfillTick(msgspec.Struct, frozen=True, kw_only=True):
+    """A past tick, the job for it, and whether that is new (with a dry run: would be)."""
+
+    at: datetime
+    job_id: str
+    new: bool
+
+
+class Backfill(msgspec.Struct, kw_only=True):
+    """What came of a backfill: the ticks looked at, oldest first; *more* where there are more up to the end."""
+
+    ticks: Sequence[BackfillTick]
+    more: bool = False
+
+
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of declaring a schedule that is defined in code."""
+
+    name: str
+    change: Literal["created", "changed", "unchanged", "retired", "refused"]
+    why: str = ""

@@ -16,6 +16,8 @@ class Scope(StrEnum):
     DLQ_WRITE = "dlq:write"
     QUEUES_READ = "queues:read"
     QUEUES_WRITE = "queues:write"
+    SCHEDULES_READ = "schedules:read"
+    SCHEDULES_WRITE = "schedules:write"
     WORKERS_READ = "workers:read"
     WORKERS_LEASE = "workers:lease"
     METRICS_READ = "metrics:read"

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from jobqueue.broker.timetable import Timetable
 from jobqueue.durability import LOCAL, Durability
 from jobqueue.errors import InvalidJob
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, decode_envelope
@@ -340,6 +341,9 @@ class Broker(Protocol):
 
     @property
     def journal(self) -> Journal: ...
+
+    @property
+    def timetable(self) -> Timetable: ...
 
     async def enqueue(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
         """Queue them, in order, one result each; concurrent calls share round trips.

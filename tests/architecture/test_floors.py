@@ -15,16 +15,19 @@ from tests.architecture.floors import circles, definitions_in_init_files, floor_
 FLOORS: list[list[str]] = [
     # ground, pure data and rules
     ["errors", "clock"],
-    ["crash", "durability", "job", "retry", "loop"],
-    ["outcome", "record", "config", "context", "adapter"],
+    ["crash", "durability", "job", "retry", "loop", "cron"],
+    ["outcome", "schedule", "config", "context", "adapter"],
+    ["tick"],
+    ["record"],
     # ports
-    ["middleware", "broker.base", "repository.base", "status", "schema", "access"],
+    ["broker.timetable"],
+    ["middleware", "broker.base", "repository.base", "repository.schedules", "status", "schema", "access"],
     ["registry"],
     # engine and adapters
     ["broker", "repository", "repository.postgres", "worker", "scheduler"],
     ["bootstrap"],
     # front doors
-    ["search"],
+    ["search", "planning"],
     ["app"],
     ["runner"],
     ["embedded", "testing", "api"],
