@@ -12,6 +12,7 @@ from jobqueue.broker.base import Delivery
 from jobqueue.context import JobContext
 from jobqueue.job import Job
 from jobqueue.registry import Registry
+from jobqueue.worker import incarnation
 from jobqueue.worker.incarnation import Incarnation
 from tests.integration.worker.scene import Scene, Started, seconds
 
@@ -104,28 +105,38 @@ class Ticks:
 
 @dataclass
 class Fetches:
-    """What a worker asks for, and how many handlers had begun when it had each job: *began* tells."""
+    """What a worker asks for, and how many handlers had begun when it could start each job: *began* tells.
+
+    What a fetch has brought is still on its way while the worker asks whether the queue has been paused: until it has
+    been told, it goes on with what it has.
+    """
 
     started: Started
     began: Callable[[], int]
-    wanted: int = 0
+    on_its_way: int = 0
     had_at: dict[str, int] = field(default_factory=dict)
+    # With each fetch: what was at hand with it, and how many jobs beside those in slots may be, at the worker's rate.
+    asked: list[tuple[int, float]] = field(default_factory=list)
 
     def watch(self) -> None:
-        consumer = inside(self.started).consumer
-        fetch = consumer.fetch
+        worker = inside(self.started)
+        fetch, admit = worker.consumer.fetch, worker._admit
 
-        async def watched(want: int, **options: Any) -> Sequence[Delivery]:
-            self.wanted = want
-            try:
-                taken = await fetch(want, **options)
-            finally:
-                self.wanted = 0
-            self.had_at.update((each.job_id, self.began()) for each in taken)
+        async def watched_fetch(want: int, **options: Any) -> Sequence[Delivery]:
+            self.on_its_way = want
+            self.asked.append((self.at_hand(), worker._rate * incarnation._READ_AHEAD_S))
+            taken = await fetch(want, **options)
+            self.on_its_way = min(want, len(taken))  # of one priority: what is taken beyond it is given back
             return taken
 
-        consumer.fetch = watched  # type: ignore[method-assign,assignment]
+        def watched_admit(deliveries: Sequence[Delivery], ahead: int) -> None:
+            self.on_its_way = 0
+            self.had_at.update((each.job_id, self.began()) for each in deliveries)
+            admit(deliveries, ahead)
+
+        worker.consumer.fetch = watched_fetch  # type: ignore[method-assign,assignment]
+        worker._admit = watched_admit  # type: ignore[method-assign]
 
     def at_hand(self) -> int:
         """What may begin before a job that is enqueued now: what has a slot, what waits, and what is on its way."""
-        return self.started.worker.running + waiting(self.started) + self.wanted
+        return self.started.worker.running + waiting(self.started) + self.on_its_way
