@@ -32,6 +32,8 @@ POINTS: Final = (
     Point("after_settle_send", "worker: a batch of outcomes has been carried out, nothing here knows of it"),
     Point("before_release", "worker: told to stop, fetches no more, nothing given back"),
     Point("before_leave", "worker: everything settled or given back, the consumer still registered"),
+    Point("before_fire_send", "scheduler: decisions about the ticks of a schedule are ready to be sent"),
+    Point("after_fire_send", "scheduler: jobs of ticks queued and decisions recorded, nothing here knows of it"),
     Point("after_promote", "promoter: a batch has been looked for and what was due made ready"),
     Point("before_reap", "reaper: a worker was found dead, nothing of it given back"),
     Point("after_reap_page", "reaper: up to 200 jobs of a dead worker given back, its consumer still there"),

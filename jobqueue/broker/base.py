@@ -18,6 +18,7 @@ from jobqueue.errors import InvalidJob
 from jobqueue.job import PRIORITIES, Job, JobState, Priority, decode_envelope
 from jobqueue.outcome import Outcome
 from jobqueue.record import DeadLetter, Execution, JournalKind
+from jobqueue.tick import TickRecord
 
 
 class Submission(msgspec.Struct, kw_only=True):
@@ -309,13 +310,14 @@ class JournalPage(msgspec.Struct, kw_only=True):
     full: bool = False
     executions: list[Execution] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
+    ticks: list[TickRecord] = msgspec.field(default_factory=list)
 
 
 class Journal(Protocol):
-    """What waits in the broker for Postgres. Two streams a queue: `journal` and `dead`."""
+    """What waits in the broker for Postgres. Three streams a queue: `journal`, `dead` and `ticks`."""
 
     async def waiting_in(self, queues: Sequence[str], kind: JournalKind | None = None) -> list[str]:
-        """Those of *queues* with anything in that stream, or in either: one look, where there mostly is nothing."""
+        """Those of *queues* with anything in that stream, or in any: one look, where there mostly is nothing."""
         ...
 
     async def epoch(self, queue: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What waits in Redis for Postgres: the journal of executions, and the dead letters."""
+"""What waits in Redis for Postgres: the journal of executions, the dead letters, and the record of ticks."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from jobqueue.broker import entry, scripts
 from jobqueue.broker.base import JournalPage
 from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.keys import QueueKeys
+from jobqueue.broker.standing import read_entry
 from jobqueue.record import MAY_RETURN, JournalKind
 
 _ASKED_AT_ONCE = 500
@@ -29,7 +30,7 @@ class RedisJournal:
         """Stream -> how many entries like those of its last page make a page."""
 
     async def waiting_in(self, queues: Sequence[str], kind: JournalKind | None = None) -> list[str]:
-        kinds: tuple[JournalKind, ...] = ("dead", "journal") if kind is None else (kind,)
+        kinds: tuple[JournalKind, ...] = ("dead", "journal", "ticks") if kind is None else (kind,)
         found: list[str] = []
         for start in range(0, len(queues), _ASKED_AT_ONCE):
             some = queues[start : start + _ASKED_AT_ONCE]
@@ -63,10 +64,13 @@ class RedisJournal:
             return None
         page = JournalPage(last=entries[-1][0].decode(), primary=self._primary(info), full=len(entries) >= count)
         for entry_id, fields in entries:
-            if kind == "journal":
-                page.executions += entry.read_journal_entry(queue, fields)
-            else:
-                page.dead_letters.append(entry.read_dead_letter(queue, entry_id, fields))
+            match kind:
+                case "journal":
+                    page.executions += entry.read_journal_entry(queue, fields)
+                case "dead":
+                    page.dead_letters.append(entry.read_dead_letter(queue, entry_id, fields))
+                case "ticks":
+                    page.ticks.append(read_entry(queue, entry_id, fields))
         if kind == "journal":
             size = sum(len(fields[5]) for _, fields in entries)
             self._fitting[stream] = max(1, _PAGE_BYTES * len(entries) // max(size, 1))
@@ -92,4 +96,4 @@ class RedisJournal:
 
     def _stream(self, queue: str, kind: JournalKind) -> str:
         keys = self._keys(queue)
-        return keys.journal if kind == "journal" else keys.dead
+        return {"journal": keys.journal, "dead": keys.dead, "ticks": keys.ticks}[kind]

@@ -22,12 +22,14 @@ class QueueKeys:
     workers: str  # ZSET    consumer -> lease deadline, ms
     roster: str  # HASH    consumer -> when it joined, ms, a blank, JSON of what it tells of itself
     dead: str  # STREAM  dead letters not yet in Postgres; never trimmed unconfirmed
-    journal: str  # STREAM  history, an entry per settled batch; the only bounded stream
+    journal: str  # STREAM  history, an entry per settled batch; bounded
     meta: str  # HASH    flags and counters
     cancel: str  # SET     ids asked to stop while running
     unique: str  # HASH    unique key -> owning id
     bell: str  # LIST    one element at most: a job was delayed that is due first, and soon
     progress: str  # HASH    id -> JSON that a running handler published
+    cron: str  # HASH    schedule -> where it stands
+    ticks: str  # STREAM  what was decided about the ticks of schedules; bounded
     tag: str
 
     @classmethod
@@ -47,6 +49,8 @@ class QueueKeys:
             unique=f"{tag}:unique",
             bell=f"{tag}:bell",
             progress=f"{tag}:progress",
+            cron=f"{tag}:cron",
+            ticks=f"{tag}:ticks",
             tag=tag,
         )
 
@@ -58,6 +62,10 @@ class QueueKeys:
     def producer(self, producer_id: str) -> str:
         """STRING, TTL: the number and the answer of a producer's last batch."""
         return f"{self.tag}:producer:{producer_id}"
+
+    def noted(self, digest: str) -> str:
+        """STRING, TTL: records of ticks with this digest were noted."""
+        return f"{self.tag}:noted:{digest}"
 
     def dedupe(self, idempotency_key: str) -> str:
         """STRING, TTL: a caller's idempotency key -> id and digest."""

@@ -13,6 +13,7 @@ from jobqueue.broker.base import EnqueueResult, Submission
 from jobqueue.broker.connection import Line, refused
 from jobqueue.broker.consumer import RedisConsumer
 from jobqueue.broker.dial import dial
+from jobqueue.broker.firing import RedisTimetable
 from jobqueue.broker.journal import RedisJournal
 from jobqueue.broker.operate import RedisOperator
 from jobqueue.broker.reader import READ_GRACE_S
@@ -60,12 +61,15 @@ class RedisStreamsBroker(RedisOperator):
         self._producing = self._dialer.line()
         # Recovery waits for no operator and no shipper.
         self._caring = self._dialer.line()
+        # Schedules fire on time, whatever operators read.
+        self._firing = self._dialer.line()
         self._listening: dict[str, list[Line]] = {}
         self._waiting_lines: list[Line] = []
         self._unlisted: set[str] = set()
         self._submitters: dict[tuple[str, Durability], Submitter] = {}
         self._reapers: dict[str, Reaper] = {}
         self.journal = RedisJournal(self._operating, self.keys, queues_move=self._dialer.one_slot_reads)
+        self.timetable = RedisTimetable(self._firing, self._operating, namespace, self.keys)
 
     async def enqueue(self, submissions: Sequence[Submission]) -> list[EnqueueResult]:
         if len(submissions) == 1:
@@ -225,7 +229,7 @@ class RedisStreamsBroker(RedisOperator):
 
     async def close(self) -> None:
         await asyncio.gather(*(submitter.close() for submitter in self._submitters.values()))
-        lines = (self._producing, self._operating, self._caring, *self._waiting_lines)
+        lines = (self._producing, self._operating, self._caring, self._firing, *self._waiting_lines)
         for line in lines:
             await line.close()
         await self._dialer.close()

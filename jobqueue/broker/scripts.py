@@ -87,6 +87,12 @@ REQUEUE: Final = Script("requeue", args=("letter", "edited"))
 DROP: Final = Script("drop", args=("letter",))
 TRIM: Final = Script("trim", own_keys=("shipped",), args=("upto", "limit", "journal", "primary"))
 READD: Final = Script("readd", own_keys=("stream",), args=("rank", "entry"))
+LOOK: Final = Script("look")
+BEGIN: Final = Script("begin", args=("name", "version", "at_ms", "waiting", "job"))
+END: Final = Script("end", args=("name", "version"))
+UNWAIT: Final = Script("unwait", args=("name", "version", "kept"))
+NOTE: Final = Script("note", own_keys=("noted",), args=("kept", "known_ms"))
+FIRE: Final = Script("fire", args=("name", "seen", "seen_first", "overlap", "max_waiting", "rank", "ttl_ms", "kept"))
 REVOKE: Final = Script("revoke", own_keys=("known", "revoked"), args=("id", "at_ms"))
 TOUCH: Final = Script("touch", own_keys=("known", "used"))
 RECORD: Final = Script("record", own_keys=("audit",), args=("most", "entry"))
@@ -122,6 +128,12 @@ ALL: Final = {
         DROP,
         TRIM,
         READD,
+        LOOK,
+        BEGIN,
+        END,
+        UNWAIT,
+        NOTE,
+        FIRE,
         REVOKE,
         TOUCH,
         RECORD,

@@ -9,6 +9,7 @@ from jobqueue.testing.memory.broker import MemoryBroker
 from jobqueue.testing.memory.consumer import MemoryConsumer, MemoryHeartbeat
 from jobqueue.testing.memory.dead_letters import MemoryDeadLetters
 from jobqueue.testing.memory.journal import MemoryJournal
+from jobqueue.testing.memory.timetable import MemoryTimetable
 
 __all__ = [
     "MemoryBroker",
@@ -16,5 +17,6 @@ __all__ = [
     "MemoryDeadLetters",
     "MemoryHeartbeat",
     "MemoryJournal",
+    "MemoryTimetable",
     "memory_access",
 ]

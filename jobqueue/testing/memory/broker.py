@@ -20,6 +20,7 @@ from jobqueue.testing.memory.reap import reap
 from jobqueue.testing.memory.settle import execution_of
 from jobqueue.testing.memory.store import MemoryQueue, Store
 from jobqueue.testing.memory.submit import submit
+from jobqueue.testing.memory.timetable import MemoryTimetable
 
 _BLOCK = timedelta(seconds=2)
 _LOOK = timedelta(seconds=1)
@@ -47,6 +48,7 @@ class MemoryBroker:
             block=block,
         )
         self.journal = MemoryJournal(self.store)
+        self.timetable = MemoryTimetable(self.store)
         self._names = itertools.count(1)
 
     # producers and workers

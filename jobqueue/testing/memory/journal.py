@@ -18,7 +18,8 @@ class MemoryJournal:
         return [queue for queue in queues if self._waits(self._store.queue(queue), kind)]
 
     def _waits(self, of: MemoryQueue, kind: JournalKind | None) -> bool:
-        return bool((of.dead and kind != "journal") or (of.journal and kind != "dead"))
+        kinds: Sequence[JournalKind] = ("journal", "dead", "ticks") if kind is None else (kind,)
+        return any(_entries(of, each) for each in kinds)
 
     async def epoch(self, queue: str) -> str | None:
         return self._store.queue(queue).epoch if queue in self._store.queues else None
@@ -28,19 +29,27 @@ class MemoryJournal:
 
     async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
         of = self._store.queue(queue)
-        entries: dict[str, Any] = of.journal if kind == "journal" else of.dead
+        entries = _entries(of, kind)
         ids = [entry_id for entry_id in entries if entry_order(entry_id) > entry_order(after)][:count]
         if not ids:
             return None
         page = JournalPage(last=ids[-1], full=len(ids) == count)
-        if kind == "dead":
-            page.dead_letters = [of.dead[entry_id] for entry_id in ids]
-        else:
-            page.executions = [each for entry_id in ids for each in of.journal[entry_id]]
+        match kind:
+            case "dead":
+                page.dead_letters = [of.dead[entry_id] for entry_id in ids]
+            case "ticks":
+                page.ticks = [of.ticks[entry_id] for entry_id in ids]
+            case "journal":
+                page.executions = [each for entry_id in ids for each in of.journal[entry_id]]
         return page
 
     async def trim(self, queue: str, kind: JournalKind, *, upto: str, primary: str) -> None:
         of = self._store.queue(queue)
-        entries: dict[str, Any] = of.journal if kind == "journal" else of.dead
+        entries = _entries(of, kind)
         for entry_id in [each for each in entries if entry_order(each) <= entry_order(upto)]:
             del entries[entry_id]
+
+
+def _entries(of: MemoryQueue, kind: JournalKind) -> dict[str, Any]:
+    kinds: dict[JournalKind, dict[str, Any]] = {"journal": of.journal, "dead": of.dead, "ticks": of.ticks}
+    return kinds[kind]

@@ -10,9 +10,11 @@ from datetime import timedelta
 import msgspec
 
 from jobqueue.broker.base import Delivery
+from jobqueue.broker.timetable import Standing
 from jobqueue.clock import Clock, to_ms
 from jobqueue.job import PRIORITIES, check_name
 from jobqueue.record import DeadLetter, Execution
+from jobqueue.tick import TickRecord
 
 
 @dataclass(slots=True)
@@ -42,6 +44,11 @@ class MemoryQueue:
     counted: Counter[str] = field(default_factory=Counter)
     journal: dict[str, list[Execution]] = field(default_factory=dict)
     dead: dict[str, DeadLetter] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    """Schedule -> the version with which it went to another queue."""
+    ticks: dict[str, TickRecord] = field(default_factory=dict)
+    noted: set[tuple[TickRecord, ...]] = field(default_factory=set)
     paused: bool = False
 
     def holder(self, job_id: str) -> str | None:
@@ -86,6 +93,10 @@ class Store:
         if name not in self.queues:
             self.queues[name] = MemoryQueue(check_name("queue", name))
         return self.queues[name]
+
+    def existing(self, name: str) -> MemoryQueue | None:
+        """The queue of that name, if there is one."""
+        return self.queues.get(check_name("queue", name))
 
     def put(self, queue: MemoryQueue, job: Delivery, *, due_ms: int) -> None:
         """Make a job ready, or let it wait for its time."""
