@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import structlog
 
 from jobqueue.clock import from_ms
 from jobqueue.errors import InvalidJob
-from jobqueue.job import Job
+from jobqueue.job import SCHEDULE_HEADER, TICK_HEADER, Job, check_name
 
 MAX_PROGRESS_BYTES = 4096
 
@@ -55,6 +55,28 @@ class JobContext(msgspec.Struct, eq=False):
     def deadline(self) -> datetime:
         """When the attempt times out."""
         return from_ms(self.deadline_ms)
+
+    @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that made the job; None: none did."""
+        name = self.job.headers.get(SCHEDULE_HEADER)
+        try:
+            return None if name is None else check_name("schedule", name)
+        except InvalidJob:  # anybody may set a header
+            return None
+
+    @property
+    def tick(self) -> datetime | None:
+        """The tick that the job was made for, in UTC: the same in every attempt, and when it is caught up later.
+
+        None: it was made for none.
+        """
+        text = self.job.headers.get(TICK_HEADER)
+        try:
+            tick = None if text is None else datetime.fromisoformat(text)
+            return None if tick is None or tick.tzinfo is None else tick.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
 
     @property
     def logger(self) -> Any:

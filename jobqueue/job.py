@@ -34,6 +34,10 @@ MAX_DEPTH: Final = 64
 MAX_HEADERS_BYTES: Final = 8 * 1024
 MAX_KEY_CHARS: Final = 200
 MAX_DURATION: Final = timedelta(days=3650)
+SCHEDULE_HEADER: Final = "jobqueue-schedule"
+"""Header of a job that a schedule made: the schedule's name."""
+TICK_HEADER: Final = "jobqueue-tick"
+"""Header of a job of a tick: the tick, ISO 8601 in UTC."""
 
 _LONG_DIGITS: Final = 300
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _LONG_DIGITS)

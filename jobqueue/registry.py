@@ -9,7 +9,7 @@ import difflib
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -20,17 +20,21 @@ import msgspec
 from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator, ValidationError
 
 from jobqueue.context import JobContext, current_job
+from jobqueue.declaration import Declarations, Timing
 from jobqueue.errors import DuplicateTask, InvalidJob, RegistryError, UnknownTask
 from jobqueue.job import Job, Priority, check_payload
 from jobqueue.middleware.base import CallNext, Middleware, compose
 from jobqueue.retry import RetryFunction, RetryPolicy
+from jobqueue.schedule import DEFAULT_CATCHUP, DEFAULT_GRACE, Misfire, Overlap, Schedule
 from jobqueue.schema import json_schema, schema
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+AnyTask = TypeVar("AnyTask", bound="Task[..., Any]")
 
 DEFAULT_RETRY = RetryPolicy()
+_NOTHING = timedelta(0)
 
 # Values stay out of errors: they end in logs and dead letters, and may be secrets.
 _HIDING = CoreConfig(hide_input_in_errors=True)
@@ -119,6 +123,7 @@ class Registry:
     def __init__(self) -> None:
         self._tasks: dict[str, Task[..., Any]] = {}
         self._homes: dict[str, Registry] = {}
+        self._declarations = Declarations()
         self._middleware: list[Middleware] = []
 
     def task(
@@ -169,12 +174,77 @@ class Registry:
 
         return typing.cast(_Decorator, register)
 
+    def cron(
+        self,
+        expression: str,
+        *,
+        timezone: str = "UTC",
+        misfire: Misfire | str = Misfire.ONCE,
+        max_catchup: int = DEFAULT_CATCHUP,
+        grace: timedelta = DEFAULT_GRACE,
+        overlap: Overlap | str = Overlap.ALLOW,
+        jitter: timedelta = _NOTHING,
+        seconds: bool = False,
+        name: str | None = None,
+        arguments: Mapping[str, object] | None = None,
+        queue: str | None = None,
+        priority: Priority | str | int | None = None,
+    ) -> Callable[[AnyTask], AnyTask]:
+        """Let a job of the decorated task be made at each tick of *expression*. Stands above `@registry.task`.
+
+        A task may have several. They begin when a `jobqueue scheduler` of this app starts, and end when one
+        starts without them.
+
+        Args:
+            expression: five fields, or `@hourly` and the like; six with *seconds*, seconds first.
+            timezone: a name of the IANA database; the expression is about the wall clock there.
+            misfire: `skip`, `once` or `all`: what becomes of ticks that nobody decided within *grace* after their time.
+            max_catchup: of more missed or waiting ticks than this, only so many are made up for.
+            overlap: `allow`, `skip` or `queue`: what becomes of a tick while the job of the one before has not ended.
+            jitter: each job is due up to so much after its tick, always the same for one tick.
+            name: the schedule's name; else the task's.
+            arguments: of the task, checked now.
+            queue: where its jobs go; else the task's.
+            priority: of its jobs; else the task's.
+
+        Raises:
+            InvalidSchedule, InvalidJob: something was refused.
+            RegistryError: the name is taken, or what stands below is no task of this registry.
+        """
+        timing = Timing(
+            expression=expression,
+            timezone=timezone,
+            seconds=seconds,
+            misfire=misfire,
+            max_catchup=max_catchup,
+            grace=grace,
+            overlap=overlap,
+            jitter=jitter,
+        )
+        given = {"queue": queue, "priority": priority}
+        options = {option: value for option, value in given.items() if value is not None}
+
+        def declare(task: AnyTask) -> AnyTask:
+            self._refuse_foreign(task)
+            job = task.job(**(arguments or {})).replace(**options)
+            self._declarations.add(timing.schedule(name or task.name, job), _where(task.handler))
+            return task
+
+        return declare
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        """The schedules of `cron`, by name."""
+        return self._declarations.in_order()
+
     def include(self, other: "Registry") -> None:
-        """Take over every task of *other*. Its middleware wraps its own tasks, inside of ours."""
+        """Take over every task and schedule of *other*. Its middleware wraps its own tasks, inside of ours."""
         if other is self:
             raise RegistryError("a registry cannot include itself")
         for task in other:
             self._refuse_second(task)
+        self._declarations.check(other._declarations)
+        self._declarations.include(other._declarations)
         for task in other:
             self._tasks[task.name] = task
             self._homes[task.name] = other
@@ -216,6 +286,15 @@ class Registry:
             raise DuplicateTask(
                 f"task {task.name!r} is registered twice: by {_where(there.handler)} and by {_where(task.handler)}; "
                 f"rename one"
+            )
+
+    def _refuse_foreign(self, task: object) -> None:
+        if not isinstance(task, Task):
+            raise RegistryError(f"@registry.cron stands above @registry.task, and here above {_where_any(task)}")
+        if self._tasks.get(task.name) is not task:
+            raise RegistryError(
+                f"task {task.name!r} is not of this registry; use the cron of the registry that it is of, "
+                f"or include that one first"
             )
 
     def __iter__(self) -> Iterator[Task[..., Any]]:
@@ -398,6 +477,10 @@ def _in_words(error: ValidationError) -> str:
         for each in error.errors(include_url=False, include_context=False)
     )
     return "; ".join(complaints)
+
+
+def _where_any(thing: object) -> str:
+    return _where(thing) if callable(thing) else repr(thing)[:80]
 
 
 def _where(handler: Callable[..., Any]) -> str:

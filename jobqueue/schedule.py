@@ -16,6 +16,8 @@ import msgspec
 from jobqueue.clock import from_ms, to_ms
 from jobqueue.cron import CronSchedule
 from jobqueue.errors import InvalidSchedule
+from jobqueue.job import SCHEDULE_HEADER as SCHEDULE_HEADER
+from jobqueue.job import TICK_HEADER as TICK_HEADER
 from jobqueue.job import Job, Priority, check_name
 
 MAX_SCHEDULES: Final = 10_000
@@ -24,11 +26,6 @@ MAX_GRACE: Final = timedelta(days=1)
 MAX_JITTER: Final = timedelta(days=1)
 DEFAULT_GRACE: Final = timedelta(minutes=1)
 DEFAULT_CATCHUP: Final = 100
-
-SCHEDULE_HEADER: Final = "jobqueue-schedule"
-"""Header of a job that a schedule made: the schedule's name."""
-TICK_HEADER: Final = "jobqueue-tick"
-"""Header of a job of a tick: the tick, ISO 8601 in UTC."""
 
 _NOTHING: Final = timedelta(0)
 

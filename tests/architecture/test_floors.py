@@ -17,7 +17,7 @@ FLOORS: list[list[str]] = [
     ["errors", "clock"],
     ["crash", "durability", "job", "retry", "loop", "cron"],
     ["outcome", "schedule", "config", "context", "adapter"],
-    ["tick"],
+    ["tick", "declaration"],
     ["record"],
     # ports
     ["broker.timetable"],

@@ -25,6 +25,33 @@ def build_report(day: date, pages: int = 1) -> dict[str, int]:
 async def tick() -> None: ...
 
 
+@registry.cron("0 18 * * *", name="evening", priority=9)
+@registry.cron("0 9 * * mon-fri", timezone="Europe/Madrid", misfire="once", arguments={"pages": 2})
+@registry.task("digest.send")
+async def send_digest(pages: int = 1) -> str:
+    return str(pages)
+
+
+@registry.cron("0 9 * * *")  # E: a function is no task
+async def no_task() -> None: ...
+
+
+@registry.cron("0 9 * * *", jitter=30)  # E: a bare number is no duration
+@registry.cron("0 9 * * *", overlapp="skip")  # E: no such option
+@registry.task("wrong.options")
+async def wrong_options() -> None: ...
+
+
+async def right_scheduled_calls() -> None:
+    assert_type(await send_digest(pages=3), str)
+    send_digest.job(2)
+
+
+def wrong_scheduled_jobs() -> None:
+    send_digest.job("2")  # E: wrong type
+    send_digest.job(1, 2)  # E: too many positional
+
+
 def right_jobs() -> None:
     assert_type(send_email.job(to="ada@example.org", subject="Welcome"), Job)
     send_email.job("ada@example.org", "Welcome")

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from jobqueue.context import MAX_PROGRESS_BYTES, JobContext, current_job, enter
 from jobqueue.errors import InvalidJob
 from jobqueue.job import Job
+from jobqueue.schedule import Schedule
 
 
 def context(make_job: Callable[[], Job] = lambda: Job("email.send")) -> JobContext:
@@ -36,6 +37,42 @@ def test_a_context_tells_its_attempt() -> None:
 
     assert (ctx.job_id, ctx.type, ctx.queue, ctx.attempt) == ("the-id", "email.send", "mail", 2)
     assert ctx.deadline == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def made_with(headers: dict[str, str]) -> JobContext:
+    return context(lambda: Job("email.send", headers=headers))
+
+
+def test_a_job_of_a_tick_knows_its_schedule_and_tick() -> None:
+    ctx = made_with({"jobqueue-schedule": "digest", "jobqueue-tick": "2026-03-29T01:00:00Z"})
+
+    assert (ctx.schedule, ctx.tick) == ("digest", datetime(2026, 3, 29, 1, tzinfo=UTC))
+
+
+def test_the_schedule_itself_writes_what_the_context_reads() -> None:
+    schedule = Schedule.of("digest", "@daily", Job("email.send", headers={"trace": "1"}))
+    tick_ms = 1_767_225_600_000
+
+    ctx, asked = context(lambda: schedule.tick_job(tick_ms)), context(schedule.job)
+
+    assert (ctx.schedule, ctx.tick) == ("digest", datetime(2026, 1, 1, tzinfo=UTC))
+    assert (asked.schedule, asked.tick) == ("digest", None)
+
+
+def test_a_job_of_no_schedule_has_none() -> None:
+    ctx = context()
+
+    assert (ctx.schedule, ctx.tick) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-03-29", "2026-03-29T01:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_header_that_is_no_instant_is_no_tick(text: str) -> None:
+    assert made_with({"jobqueue-tick": text}).tick is None
+
+
+@pytest.mark.parametrize("text", ["", "two words", "x" * 65, "../../etc"])
+def test_a_header_that_is_no_name_is_no_schedule(text: str) -> None:
+    assert made_with({"jobqueue-schedule": text}).schedule is None
 
 
 def test_its_logger_is_bound_to_the_job() -> None:
