@@ -15,13 +15,13 @@ _COLUMNS = ("at", "actor", "action", "target", "detail", "address")
 
 @click.group(name="audit")
 def command() -> None:
-    """Show who changed what, by the HTTP API, or keys by this command."""
+    """Show who changed what, by the HTTP API, or keys and schedules by this command."""
 
 
 @command.command("ls")
 @click.option("--actor", help="By this key's id, or cli:<user>, or local.")
-@click.option("--action", help="Such as queue.purge or key.revoke.")
-@click.option("--target", help="Done to this job, queue or key.")
+@click.option("--action", help="Such as queue.purge, key.revoke or schedule.change.")
+@click.option("--target", help="Done to this job, queue, key or schedule.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, newest first.")
 @output_option
 @in_loop

@@ -53,6 +53,19 @@ def load_registry(app: str) -> Registry:
     return _made(_reach(module, path, app), app)
 
 
+def full_name(app: str) -> str:
+    """*app* as `module:registry`, also where only the module was given: one app has one name.
+
+    Raises:
+        ConfigError: as `load_registry`.
+    """
+    if ":" in app:
+        return app
+    registry = load_registry(app)
+    name = next(name for name, value in vars(sys.modules[app]).items() if value is registry)
+    return f"{app}:{name}"
+
+
 def _from_pyproject(path: Path) -> str | None:
     try:
         table: Any = tomllib.loads(path.read_text(encoding="utf-8"))

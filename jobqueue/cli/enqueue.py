@@ -1,13 +1,12 @@
 """`jobqueue enqueue`: one job, from the shell."""
 
-import sys
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
-import msgspec
 
 from jobqueue.app import JobQueue
+from jobqueue.cli.asked import asked_job, asked_priority
 from jobqueue.cli.discover import find_app, load_registry
 from jobqueue.cli.exit import FAILED, OK
 from jobqueue.cli.option import app_option, duration, instant, output_option
@@ -16,13 +15,11 @@ from jobqueue.cli.session import in_loop, opened
 from jobqueue.cli.status import show_job
 from jobqueue.clock import format_duration
 from jobqueue.config import Settings
-from jobqueue.errors import BrokerUnavailable, InvalidJob, JobQueueError
-from jobqueue.job import Job, JobState
-from jobqueue.registry import Registry
+from jobqueue.errors import BrokerUnavailable, JobQueueError
+from jobqueue.job import JobState
 from jobqueue.status import JobHandle
 
 _KEPT_FOR_WAITING = timedelta(minutes=10)
-_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 _NO_APP = "no app is known, so queue and options are the defaults, not those of the task; give -A or set JOBQUEUE_APP"
 
 
@@ -74,10 +71,10 @@ async def command(
     settings = Settings.load()
     found = find_app(app, settings)
     registry = load_registry(found) if found is not None else None
-    job = _job(type, _payload(payload), registry)
+    job = asked_job(type, payload, registry)
     if wait is not None and job.result_ttl is None:
         options["result_ttl"] = _KEPT_FOR_WAITING
-    options |= {"queue": queue, "priority": _priority(priority)}
+    options |= {"queue": queue, "priority": asked_priority(priority)}
     job = job.replace(**{name: value for name, value in options.items() if value is not None})
     async with opened(settings, registry) as jobs:
         await _reach(jobs)
@@ -98,34 +95,6 @@ async def _reach(jobs: JobQueue) -> None:
         await jobs.parts.redis.server()
     except BrokerUnavailable as error:
         raise BrokerUnavailable(f"{error}; nothing was queued") from error
-
-
-def _job(type: str, payload: dict[str, Any], registry: Registry | None) -> Job:
-    if registry is None:
-        return Job(type, payload)
-    options = registry.get(type).options
-    return Job(
-        type,
-        payload,
-        queue=options.queue,
-        priority=options.priority,
-        max_retries=options.max_retries,
-        result_ttl=options.result_ttl,
-    )
-
-
-def _payload(text: str) -> dict[str, Any]:
-    try:
-        payload = msgspec.json.decode(sys.stdin.read() if text == "-" else text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidJob(f'payload is not valid JSON: {error}; write e.g. \'{{"to": "ada@example.org"}}\'') from error
-    if not isinstance(payload, dict):
-        raise InvalidJob(f"payload must be a JSON object, the arguments by name, got a JSON {_KINDS[type(payload)]}")
-    return payload
-
-
-def _priority(text: str | None) -> str | int | None:
-    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _show_handle(handle: JobHandle, output: Form) -> None:

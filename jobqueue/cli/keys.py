@@ -1,20 +1,18 @@
 """`jobqueue keys`: API keys, made, listed, replaced, revoked; and who did so in the audit log."""
 
-import getpass
-import os
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
 import click
 
-from jobqueue.access.base import Access, ApiKey, AuditEntry
+from jobqueue.access.base import Access, ApiKey
 from jobqueue.access.key import Environment, mint, replace
 from jobqueue.access.scope import Kind, Scope
 from jobqueue.app import JobQueue
 from jobqueue.cli.option import confirm, duration, output_option, yes_option
 from jobqueue.cli.output import Form, show_all, show_one
 from jobqueue.cli.session import in_loop, opened
+from jobqueue.cli.trail import note, who
 from jobqueue.clock import format_duration, from_ms
 from jobqueue.errors import JobQueueError
 
@@ -77,13 +75,13 @@ async def create(
             scopes=[Scope(each) for each in scopes] or None,
             queues=queues or ("*",),
             env=env,
-            created_by=_me(),
+            created_by=who(),
             expires=expires,
             rate=rate,
             now=_now(jobs),
         )
         first = not await _access(jobs).keys.any()
-        await _note(jobs, "key.create", key.id, _rights(key))
+        await note(jobs, "key.create", key.id, _rights(key))
         await _access(jobs).keys.add(key)
     _show_secret(secret, key, output)
     if first and Scope.KEYS_ADMIN not in key.scopes:
@@ -119,8 +117,8 @@ async def rotate(key_id: str, overlap: timedelta, env: Environment, output: Form
     async with opened() as jobs:
         keys, now = _access(jobs).keys, _now(jobs)
         old = await _existing(jobs, key_id)
-        secret, new = replace(old, created_by=_me(), now=now, env=env, overlap=overlap)
-        await _note(jobs, "key.rotate", old.id, {"new": new.id, "overlap": format_duration(overlap)})
+        secret, new = replace(old, created_by=who(), now=now, env=env, overlap=overlap)
+        await note(jobs, "key.rotate", old.id, {"new": new.id, "overlap": format_duration(overlap)})
         await keys.add(new)  # first: broken off here, both are good
         await keys.revoke(old.id, at=now + overlap)
     _show_secret(secret, new, output)
@@ -137,7 +135,7 @@ async def revoke(key_id: str, yes: bool) -> None:
     async with opened() as jobs:
         key = await _existing(jobs, key_id)
         confirm(f"Revoke key {key.id} ({key.name})?", yes=yes)
-        await _note(jobs, "key.revoke", key.id, {"name": key.name})
+        await note(jobs, "key.revoke", key.id, {"name": key.name})
         await _access(jobs).keys.revoke(key.id, at=_now(jobs))
     click.echo(f"key {key.id} is void within 5 s")
 
@@ -147,12 +145,6 @@ async def _existing(jobs: JobQueue, key_id: str) -> ApiKey:
     if key is None:
         raise JobQueueError(f"no key has the id {key_id[:80]!r}; `jobqueue keys ls` lists them")
     return key
-
-
-async def _note(jobs: JobQueue, action: str, target: str, detail: Mapping[str, object]) -> None:
-    """Before it is done: an entry for what was broken off is better than none for what was not."""
-    entry = AuditEntry(at=_now(jobs), actor=_me(), action=action, target=target, detail=detail)
-    await _access(jobs).audit.append(entry)
 
 
 def _show_secret(secret: str, key: ApiKey, output: Form) -> None:
@@ -200,11 +192,3 @@ def _access(jobs: JobQueue) -> Access:
 
 def _now(jobs: JobQueue) -> datetime:
     return from_ms(jobs.parts.clock.now_ms())
-
-
-def _me() -> str:
-    """Who runs this command; in a container that knows no names, the number."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"cli:{os.getuid()}"

@@ -21,13 +21,17 @@ _DEFAULT_REDIS = "redis://localhost:6379"
 # The command, the module that has it as `command`, and its line in `--help`.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "worker": ("jobqueue.cli.worker", "Run jobs; `worker ls` lists the workers there are."),
-    "scheduler": ("jobqueue.cli.scheduler", "Run what is due, recover from dead workers, ship history to Postgres."),
+    "scheduler": (
+        "jobqueue.cli.scheduler",
+        "Fire schedules, run what is due, recover from crashes, ship to Postgres.",
+    ),
     "api": ("jobqueue.cli.api", "Serve the HTTP API, the dashboard and /metrics."),
     "dev": ("jobqueue.cli.dev", "Private servers, worker, scheduler and API in one terminal."),
     "demo": ("jobqueue.cli.demo.command", "Analyse the Python standard library as some 1 800 jobs."),
     "enqueue": ("jobqueue.cli.enqueue", "Queue one job."),
     "queue": ("jobqueue.cli.queue", "List, show, pause, resume and purge queues."),
     "job": ("jobqueue.cli.job", "List, show, cancel and retry jobs."),
+    "cron": ("jobqueue.cli.cron.command", "Make, list, preview, pause, run, backfill and remove schedules."),
     "dlq": ("jobqueue.cli.dlq", "List, group, show, retry and purge dead letters."),
     "keys": ("jobqueue.cli.keys", "Make, list, rotate and revoke the keys of the HTTP API."),
     "audit": ("jobqueue.cli.audit", "Show who changed what."),

@@ -59,7 +59,7 @@ def command(
     all_queues: bool,
     tell_completed: bool,
 ) -> int:
-    """Run jobs until stopped.
+    """Run jobs until stopped. Schedules fire only where a `jobqueue scheduler` runs.
 
     TERM or INT: take no more jobs, finish the running ones, give back the rest; a second one gives all back
     now. USR1: take no more jobs and end when the running ones have. USR2: print what runs to stderr.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueue.cli.discover import find_app, load_registry, require_app
+from jobqueue.cli.discover import find_app, full_name, load_registry, require_app
 from jobqueue.config import AppSettings, Settings
 from jobqueue.errors import ConfigError
 
@@ -33,6 +33,13 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     for name in set(sys.modules) - before:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
             del sys.modules[name]
+
+
+@pytest.mark.parametrize("app", ["shop_n", "shop_n:registry"])
+def test_an_app_has_one_full_name_with_and_without_its_registry(write: Write, app: str) -> None:
+    write(shop_n=TASKS + "again = registry\n")
+
+    assert full_name(app) == "shop_n:registry"
 
 
 @pytest.mark.parametrize("app", ["shop_a:registry", "shop_a", "shop_a:make", "shop_a:holder.registry"])

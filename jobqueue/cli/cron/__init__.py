@@ -1,0 +1,1 @@
+"""`jobqueue cron`: schedules, made, changed, looked at, run, made up for."""
