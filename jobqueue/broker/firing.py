@@ -1,6 +1,5 @@
 """Where schedules stand in Redis, and how their ticks become jobs: one script a call, in the slot of the queue."""
 
-import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -14,6 +13,8 @@ from jobqueue.broker.keys import QueueKeys
 from jobqueue.broker.scripts import Value
 from jobqueue.broker.standing import (
     NONE,
+    RECORDS_KEPT,
+    check_cursor,
     check_steps,
     read_entry,
     read_left,
@@ -25,18 +26,16 @@ from jobqueue.broker.standing import (
 from jobqueue.broker.submit import MAX_BATCH_BYTES, declare
 from jobqueue.broker.timetable import Fired, Look, Standing
 from jobqueue.clock import to_ms
-from jobqueue.errors import BrokerError, ConfigError
+from jobqueue.errors import BrokerError
 from jobqueue.schedule import Schedule
 from jobqueue.tick import Reason, Step, TickRecord
 
-RECORDS_KEPT: Final = 50_000
 _LOOKED_AT_ONCE: Final = 500
 _NOTED_AT_ONCE: Final = 500
 _NOTED_MS: Final = 600_000
 _PAGE: Final = 500
 _MOST_READ: Final = 2_000
 _UNDECLARED: Final = b"UNDECLARED"
-_ENTRY_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 _SKIPPED: Final = ("", "", "")
 
 
@@ -115,18 +114,8 @@ class RedisTimetable:
         )
 
     def _fire(self, schedule: Schedule, seen: Standing, steps: Sequence[Step]) -> list[Value]:
-        args: list[Value] = []
-        if seen.waiting:
-            first_ms = seen.waiting[0]
-            args += ["waited", Reason.WAITED, first_ms, first_ms, 1, *_job(schedule, first_ms)]
-        size = 0
-        for step in steps:
-            job = _job(schedule, step.tick_ms) if step.fires else _SKIPPED
-            size += len(job[2])
-            if size > MAX_BATCH_BYTES and size > len(job[2]):
-                break
-            count = NONE if step.count is None else step.count
-            args += ["step", step.reason, step.tick_ms, step.first_ms, count, *job]
+        args = _waited(schedule, seen.waiting[0]) if seen.waiting else []
+        args += _steps(schedule, steps)
         return scripts.FIRE.command(
             self._keys(schedule.queue),
             name=schedule.name,
@@ -169,24 +158,37 @@ class RedisTimetable:
     async def records(
         self, queue: str, *, name: str | None = None, limit: int, after: str | None = None
     ) -> tuple[list[TickRecord], str | None]:
-        if after is not None and _ENTRY_ID.fullmatch(after) is None:
-            raise ConfigError(
-                f"cursor must be one that the page before returned, got {after[:64]!r}; "
-                f"leave it out to begin with the first page"
-            )
+        before = "+" if after is None else f"({check_cursor(after)}"
         found: list[TickRecord] = []
         for _ in range(_MOST_READ // _PAGE):
-            before = "+" if after is None else f"({after}"
             page = await self._operating.call(["XREVRANGE", self._keys(queue).ticks, before, "-", "COUNT", _PAGE])
             for n, (entry_id, fields) in enumerate(page, 1):
-                after = entry_id.decode()
+                before = f"({entry_id.decode()}"
                 if name is None or fields[1] == name.encode():
                     found.append(read_entry(queue, entry_id, fields))
                 if len(found) == limit:
-                    return found, after if n < len(page) or len(page) == _PAGE else None
+                    return found, before[1:] if n < len(page) or len(page) == _PAGE else None
             if len(page) < _PAGE:
                 return found, None
-        return found, after
+        return found, before[1:]
+
+
+def _waited(schedule: Schedule, tick_ms: int) -> list[Value]:
+    """The first of the ticks that wait, as fire.lua takes it."""
+    return ["waited", Reason.WAITED, tick_ms, tick_ms, 1, *_job(schedule, tick_ms)]
+
+
+def _steps(schedule: Schedule, steps: Sequence[Step]) -> list[Value]:
+    """The steps as fire.lua takes them; as many as fit into a call, and one at least."""
+    args: list[Value] = []
+    size = 0
+    for step in steps:
+        job = _job(schedule, step.tick_ms) if step.fires else _SKIPPED
+        size += len(job[2])
+        if args and size > MAX_BATCH_BYTES:
+            break
+        args += ["step", step.reason, step.tick_ms, step.first_ms, NONE if step.count is None else step.count, *job]
+    return args
 
 
 def _job(schedule: Schedule, tick_ms: int) -> tuple[str, int, bytes]:

@@ -5,13 +5,18 @@ A standing is "version last_ms job_id waiting ended_by", one blank between, `-` 
 "version decision reason tick_ms first_ms count job_id" beside the schedule's name, `-` for more than 1000.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from jobqueue.broker.timetable import Standing
+from jobqueue.errors import ConfigError
 from jobqueue.tick import Decision, Reason, Step, TickRecord
 
 NONE: Final = "-"
+RECORDS_KEPT: Final = 50_000
+"""So many records of ticks a queue keeps, or a few more, until they are shipped."""
+_CURSOR: Final = re.compile(r"\d{1,19}-\d{1,19}")
 
 
 def read_standing(text: bytes, *, busy: int) -> Standing | None:
@@ -86,3 +91,17 @@ def read_record(queue: str, name: str, entry_id: bytes, text: bytes) -> TickReco
 def read_entry(queue: str, entry_id: bytes, fields: Sequence[bytes]) -> TickRecord:
     """An entry of the stream as XRANGE gives it."""
     return read_record(queue, fields[1].decode(), entry_id, fields[3])
+
+
+def check_cursor(after: str) -> str:
+    """A cursor into the records: the id of the last one shown.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if _CURSOR.fullmatch(after):
+        return after
+    raise ConfigError(
+        f"cursor must be one that the page before returned, got {after[:64]!r}; "
+        f"leave it out to begin with the first page"
+    )

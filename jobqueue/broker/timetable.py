@@ -48,7 +48,12 @@ class Timetable(Protocol):
         BrokerUnavailable: no answer; it may or may not have been done.
     """
 
-    async def look(self, queue: str, names: Sequence[str]) -> Look: ...
+    async def look(self, queue: str, names: Sequence[str]) -> Look:
+        """Where these schedules stand on this queue; one read for up to 500 of them.
+
+        A schedule that has ended here stands at the version that ended it, without job and waiting ticks.
+        """
+        ...
 
     async def begin(
         self,
@@ -78,7 +83,10 @@ class Timetable(Protocol):
 
     async def fire(self, schedule: Schedule, seen: Standing, steps: Sequence[Step]) -> Fired:
         """Carry the steps out, all or nothing: queue the jobs (`Schedule.tick_job`, due at `Schedule.due_ms`), and
-        record each decision. `last_ms` becomes that of the last step.
+        record each decision. `last_ms` becomes that of the last step. Of steps whose jobs have more than 1 MiB
+        together, it may be only the first ones: `last_ms` tells.
+
+        A job whose id is live already is not queued again; its tick counts as fired.
 
         Only where the schedule stands as *seen* (version, `last_ms`, first of `waiting`), and the broker's clock has
         reached every tick. The `overlap` of the schedule is judged tick by tick. First of all, the first of the ticks
@@ -86,16 +94,26 @@ class Timetable(Protocol):
 
         Raises:
             Backpressure: the broker is full; nothing was changed.
+            ValueError: the steps do not ascend, or begin before `last_ms`.
         """
         ...
 
     async def note(self, records: Sequence[TickRecord]) -> None:
-        """Record what was done by hand: `run`, `backfilled`. *at_ms* is set by the broker."""
+        """Record what was done by hand: `run`, `backfilled`. *at_ms* is set by the broker. The same records again
+        within ten minutes are not recorded twice.
+
+        Raises:
+            Backpressure: the broker is full; nothing, or only some hundreds of them, were recorded.
+        """
         ...
 
     async def records(
         self, queue: str, *, name: str | None = None, limit: int, after: str | None = None
     ) -> tuple[list[TickRecord], str | None]:
         """A page of what is recorded here, newest first, and the cursor of the next page. Bounded work: a page may be
-        short, even empty, with a cursor to go on. With Postgres, only what has not been shipped yet."""
+        short, even empty, with a cursor to go on. With Postgres, only what has not been shipped yet.
+
+        Raises:
+            ConfigError: *after* is not a cursor that this method returned.
+        """
         ...

@@ -1,21 +1,17 @@
 """Where schedules stand in memory, and how their ticks become jobs. The clock of the memory decides."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from jobqueue.broker.base import Submission
-from jobqueue.broker.standing import check_steps
+from jobqueue.broker.standing import RECORDS_KEPT, check_cursor, check_steps
 from jobqueue.broker.timetable import Fired, Look, Standing
-from jobqueue.errors import ConfigError
 from jobqueue.record import entry_order
 from jobqueue.schedule import Overlap, Schedule
 from jobqueue.testing.memory.store import MemoryQueue, Store
 from jobqueue.testing.memory.submit import submit
 from jobqueue.tick import Decision, Reason, Step, TickRecord
-
-RECORDS_KEPT: Final = 50_000
 
 
 class MemoryTimetable:
@@ -102,7 +98,7 @@ class MemoryTimetable:
         self, queue: str, *, name: str | None = None, limit: int, after: str | None = None
     ) -> tuple[list[TickRecord], str | None]:
         of = self._store.existing(queue)
-        before = _place(after) if after is not None else None
+        before = entry_order(check_cursor(after)) if after is not None else None
         found: list[TickRecord] = []
         newest_first = (
             [each for each in reversed(of.ticks) if before is None or entry_order(each) < before] if of else []
@@ -218,13 +214,3 @@ def _record(own: Standing, name: str, queue: str, decision: Decision, reason: Re
         first_ms=tick_ms,
         at_ms=0,
     )
-
-
-def _place(after: str) -> tuple[int, int]:
-    try:
-        return entry_order(after)
-    except ValueError as error:
-        raise ConfigError(
-            f"cursor must be one that the page before returned, got {after[:64]!r}; "
-            f"leave it out to begin with the first page"
-        ) from error
