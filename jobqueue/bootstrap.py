@@ -12,13 +12,17 @@ from jobqueue.broker.access import RedisAnswers, RedisApiKeys, RedisAuditLog, Re
 from jobqueue.broker.base import Broker
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.redis_streams import RedisStreamsBroker
+from jobqueue.broker.schedules import RedisScheduleStore
+from jobqueue.broker.ticks import BrokerTickRecords
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.config import Settings
 from jobqueue.errors import BrokerError, RepositoryError, require
 from jobqueue.repository.base import DeadLetters, Executions
+from jobqueue.repository.moved import MovedSchedules
 from jobqueue.repository.schedules import ScheduleStore, TickRecords
 from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.scheduler.scheduler import Scheduler, Shipping
+from jobqueue.scheduler.ticks import FreshTickRecords
 
 _CHECK_S = 5.0
 
@@ -97,6 +101,7 @@ def wire(settings: Settings) -> Parts:
         keep_payload=settings.postgres.keep_payload,
     )
     unshipped = RedisDeadLetters(broker)
+    schedules, ticks = RedisScheduleStore(broker.line(), redis.namespace), BrokerTickRecords(broker)
     access = _access(broker, redis.namespace)
     if settings.postgres.url is None:
         return Parts(
@@ -104,6 +109,8 @@ def wire(settings: Settings) -> Parts:
             broker=broker,
             redis=broker,
             dead_letters=unshipped,
+            schedules=schedules,
+            ticks=ticks,
             access=access,
             clock=clock,
         )
@@ -117,6 +124,10 @@ def wire(settings: Settings) -> Parts:
         broker=broker,
         redis=broker,
         dead_letters=FreshDeadLetters(stored, unshipped, broker, archive),
+        schedules=MovedSchedules(postgres.PostgresScheduleStore(database, namespace=redis.namespace), former=schedules),
+        ticks=FreshTickRecords(
+            postgres.PostgresTickRecords(database, namespace=redis.namespace), ticks, broker, archive
+        ),
         executions=postgres.PostgresExecutions(database, namespace=redis.namespace),
         shipping=Shipping(
             archive=archive,

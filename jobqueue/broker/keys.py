@@ -104,6 +104,19 @@ class AccessKeys:
         return f"{self.tag}:answer:{_digest(idempotency_key)}"
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleKeys:
+    """The keys of schedules as they are defined, where there is no Postgres. No queue has this tag, either."""
+
+    definitions: str  # HASH    name -> <version>\n<JSON>
+    revision: str  # STRING  another number after every change
+
+    @classmethod
+    def of(cls, namespace: str) -> "ScheduleKeys":
+        tag = f"{{{namespace}:_schedules}}"
+        return cls(definitions=f"{tag}:definitions", revision=f"{tag}:revision")
+
+
 def _digest(text: str) -> str:
     """Callers' text in a key's name: of one length, and without secrets or odd characters."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

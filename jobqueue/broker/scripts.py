@@ -101,6 +101,7 @@ TAKE: Final = Script("take", own_keys=("bucket",), args=("cost_us", "depth_us"))
 CLAIM: Final = Script("claim", own_keys=("answer",), args=("digest", "patience_ms"))
 ANSWER: Final = Script("answer", own_keys=("answer",), args=("digest", "status", "body", "ttl_ms"))
 ABANDON: Final = Script("abandon", own_keys=("answer",), args=("digest",))
+DEFINE: Final = Script("define", own_keys=("definitions", "revision"), args=("name", "expected", "definition", "most"))
 
 ALL: Final = {
     script.sha: script
@@ -142,5 +143,6 @@ ALL: Final = {
         CLAIM,
         ANSWER,
         ABANDON,
+        DEFINE,
     )
 }

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from jobqueue.app import JobQueue
 from jobqueue.bootstrap import Parts
+from jobqueue.broker.ticks import BrokerTickRecords
 from jobqueue.clock import Clock
 from jobqueue.config import Settings
 from jobqueue.job import MAX_DURATION
@@ -12,6 +13,7 @@ from jobqueue.testing.clock import ManualClock
 from jobqueue.testing.memory.access import memory_access
 from jobqueue.testing.memory.broker import MemoryBroker
 from jobqueue.testing.memory.dead_letters import MemoryDeadLetters
+from jobqueue.testing.memory.schedules import MemoryScheduleStore
 
 
 def memory_queue(registry: Registry | None = None, clock: Clock | None = None) -> JobQueue:
@@ -32,6 +34,8 @@ def memory_queue(registry: Registry | None = None, clock: Clock | None = None) -
         broker=broker,
         redis=None,
         dead_letters=MemoryDeadLetters(broker),
+        schedules=MemoryScheduleStore(),
+        ticks=BrokerTickRecords(broker),
         access=memory_access(clock),
         clock=clock,
     )

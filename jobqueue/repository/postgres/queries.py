@@ -89,6 +89,30 @@ class AuditQueries:
     page: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleQueries:
+    """`sql/schedules.sql`."""
+
+    get: str
+    list: str
+    revision: str
+    add: str
+    change: str
+    add_missing: str
+    revise: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickQueries:
+    """`sql/ticks.sql`."""
+
+    plan_for_these: str
+    page: str
+    newest: str
+    fired: str
+
+
 _Book = TypeVar("_Book")
 
 
@@ -122,3 +146,5 @@ EXECUTIONS: Final = _load(ExecutionQueries, "executions.sql")
 DEAD_LETTERS: Final = _load(DeadLetterQueries, "dead_letters.sql")
 API_KEYS: Final = _load(ApiKeyQueries, "api_keys.sql")
 AUDIT: Final = _load(AuditQueries, "audit.sql")
+SCHEDULES: Final = _load(ScheduleQueries, "schedules.sql")
+TICKS: Final = _load(TickQueries, "ticks.sql")

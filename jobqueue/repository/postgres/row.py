@@ -270,6 +270,8 @@ def is_text(payload: bytes) -> bool:
 
 def _minimal(column: str, value: Any) -> Any:
     match value:
+        case None:
+            return None
         case _ if column == "job_id":
             return stored_id(value)
         case _ if column == "payload":

@@ -9,7 +9,15 @@ from jobqueue.repository.postgres import queries
 from jobqueue.repository.postgres.queries import read_book
 
 PACKAGE = Path(queries.__file__).parent
-BOOKS: list[Any] = [queries.API_KEYS, queries.ARCHIVE, queries.AUDIT, queries.DEAD_LETTERS, queries.EXECUTIONS]
+BOOKS: list[Any] = [
+    queries.API_KEYS,
+    queries.ARCHIVE,
+    queries.AUDIT,
+    queries.DEAD_LETTERS,
+    queries.EXECUTIONS,
+    queries.SCHEDULES,
+    queries.TICKS,
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,8 @@ def test_every_file_is_a_book() -> None:
         "audit.sql",
         "dead_letters.sql",
         "executions.sql",
+        "schedules.sql",
+        "ticks.sql",
     }
 
 
