@@ -50,6 +50,7 @@ class Parts:
             clock=self.clock,
             reap_interval=self.settings.worker.reap_interval,
             shipping=self.shipping,
+            schedules=self.schedules,
         )
 
     async def reachable(self, *, postgres: bool = True) -> dict[str, bool]:

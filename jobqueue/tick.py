@@ -5,14 +5,16 @@ before it, and then fires.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
 import msgspec
 
 from jobqueue.clock import from_ms, to_ms
+from jobqueue.cron import CronSchedule
 from jobqueue.schedule import Misfire, Schedule
 
 MAX_STEPS: Final = 100
@@ -99,7 +101,13 @@ def due_steps(schedule: Schedule, *, after_ms: int, now_ms: int, until_ms: int |
 
 def next_tick_ms(schedule: Schedule, after_ms: int) -> int | None:
     """The first tick after this instant; None: there is none any more."""
-    return _ms(schedule.cron.next(from_ms(after_ms)))
+    return _next_ms(schedule.cron, after_ms)
+
+
+@lru_cache(maxsize=10_000)
+def _next_ms(cron: CronSchedule, after_ms: int) -> int | None:
+    """Kept: one tick is asked for several times, and many schedules are due at the same instants."""
+    return _ms(cron.next(from_ms(after_ms)))
 
 
 def _missed(schedule: Schedule, after_ms: int, before_ms: int) -> list[Step]:
@@ -114,15 +122,7 @@ def _missed(schedule: Schedule, after_ms: int, before_ms: int) -> list[Step]:
         newest_ms = _previous(schedule, newest_ms)
     steps = [_fire(tick_ms, Reason.CAUGHT_UP) for tick_ms in reversed(fired)]
     if newest_ms is not None and newest_ms > after_ms:
-        count = sum(1 for _ in islice(_ticks(schedule, after_ms, newest_ms), _COUNTED + 1))
-        skip = Step(
-            fires=False,
-            reason=_SKIPPED_FOR[schedule.misfire],
-            tick_ms=newest_ms,
-            first_ms=first_ms,
-            count=count if count <= _COUNTED else None,
-        )
-        steps.insert(0, skip)
+        steps.insert(0, _skip(schedule, first_ms, newest_ms))
     return steps
 
 
@@ -135,6 +135,17 @@ _SKIPPED_FOR: Final = {
     Misfire.ONCE: Reason.MADE_UP,
     Misfire.ALL: Reason.MAX_CATCHUP,
 }
+
+
+def _skip(schedule: Schedule, first_ms: int, last_ms: int) -> Step:
+    count = sum(1 for _ in islice(_ticks(schedule, first_ms - 1, last_ms), _COUNTED + 1))
+    return Step(
+        fires=False,
+        reason=_SKIPPED_FOR[schedule.misfire],
+        tick_ms=last_ms,
+        first_ms=first_ms,
+        count=count if count <= _COUNTED else None,
+    )
 
 
 def _fire(tick_ms: int, reason: Reason) -> Step:
@@ -154,4 +165,4 @@ def _previous(schedule: Schedule, before_ms: int) -> int | None:
 
 
 def _ms(instant: datetime | None) -> int | None:
-    return None if instant is None else int(instant.astimezone(UTC).timestamp()) * 1000
+    return None if instant is None else int(instant.timestamp()) * 1000  # ticks are whole seconds

@@ -1,4 +1,4 @@
-"""The scheduler's loops: promote, reap, ship, retire; each supervised, for every queue there is."""
+"""The scheduler's loops: fire schedules, promote, reap, ship, retire; each supervised, for every queue there is."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,6 +12,9 @@ from jobqueue.broker.base import Broker
 from jobqueue.clock import Clock
 from jobqueue.loop import Heartbeat, run_every
 from jobqueue.repository.base import Archive, StoredDeadLetters
+from jobqueue.repository.schedules import ScheduleStore
+from jobqueue.scheduler.agenda import Agenda
+from jobqueue.scheduler.cron import Cron
 from jobqueue.scheduler.promote import LONGEST_PAUSE, promote_due
 from jobqueue.scheduler.ship import ship_queue
 
@@ -23,6 +26,9 @@ _SHIP = timedelta(seconds=1)
 _SHIP_SOON = timedelta(milliseconds=100)
 _MANY_SHIPPED = 1_000  # a look costs as much as shipping some 500 executions
 _RETIRE = timedelta(hours=1)
+_LOOK_FOR_SCHEDULES = timedelta(seconds=2)
+_FIRE = timedelta(seconds=5)
+"""The agenda says when it is to be asked next, within a second; this is for its heartbeat."""
 _REAP_JITTER = 0.2
 # With its jitter a look may be 1.4 intervals after the one before: less than half a lease, which looks like an outage.
 _FRESH = 0.2
@@ -43,7 +49,8 @@ class Shipping:
 
 @dataclass(slots=True, kw_only=True)
 class Scheduler:
-    """Promotes due jobs and reaps dead workers; with *shipping*, moves history to Postgres.
+    """Promotes due jobs and reaps dead workers; with *shipping*, moves history to Postgres; with *schedules*, and when
+    it cares for all queues, fires those that are due.
 
     *queues* names the queues to care for; None: all that there are, also those made later. Any number
     of schedulers may run: every step is atomic or idempotent.
@@ -54,6 +61,7 @@ class Scheduler:
     reap_interval: timedelta
     queues: Sequence[str] | None = None
     shipping: Shipping | None = None
+    schedules: ScheduleStore | None = None
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     _due_soon: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -73,6 +81,8 @@ class Scheduler:
                 for queue in self.queues:
                     self._care_for(queue, loops)
                 return
+            if self.schedules is not None:
+                self._fire_schedules(self.schedules, loops)
 
             async def look_for_queues() -> None:
                 for queue in await self.broker.queues():
@@ -80,6 +90,15 @@ class Scheduler:
                         self._care_for(queue, loops)
 
             await self._loop("queues", look_for_queues, _LOOK_FOR_QUEUES)
+
+    def _fire_schedules(self, store: ScheduleStore, loops: asyncio.TaskGroup) -> None:
+        def care_for(agenda: Agenda) -> None:
+            loops.create_task(
+                self._loop(f"cron:{agenda.queue}", agenda.step, _FIRE, wake=agenda.wake, longest_backoff=_NONE)
+            )
+
+        cron = Cron(store, self.broker.timetable, self.clock, care_for)
+        loops.create_task(self._loop("schedules", cron.refresh, _LOOK_FOR_SCHEDULES, longest_backoff=_NONE))
 
     def _care_for(self, queue: str, loops: asyncio.TaskGroup) -> None:
         async def promote() -> timedelta:
