@@ -41,6 +41,9 @@ POINTS: Final = (
     Point("before_commit", "shipper: rows written and cursor moved, not committed"),
     Point("after_commit", "shipper: committed, the page still in Redis"),
     Point("after_trim", "shipper: the page committed and gone from Redis"),
+    Point("after_schedule_put", "an edit: the new version of a schedule is kept, the former one still stands"),
+    Point("after_schedule_end", "a move: the former queue's schedule is ended, nothing stands on the new one"),
+    Point("after_schedule_begin", "an edit: the new version stands, ticks that wait may have to be dropped yet"),
     Point("before_requeue_enqueue", "requeue: the letter marked as on its way back, the job not queued"),
     Point("after_requeue_enqueue", "requeue: the job queued, the letter still marked as on its way back"),
 )

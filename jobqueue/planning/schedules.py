@@ -2,15 +2,37 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
 
 from jobqueue.bootstrap import Parts
+from jobqueue.broker.base import Submission
+from jobqueue.clock import from_ms
 from jobqueue.cron import TickPreview
+from jobqueue.errors import BrokerError, ConfigError, ScheduleConflict
 from jobqueue.job import Job
+from jobqueue.planning.backfill import backfill, by_hand
+from jobqueue.planning.declare import declare
+from jobqueue.planning.edit import Change, Editor, Moment, created, created_anew, defined_in_code
+from jobqueue.planning.look import come_from_ms, statuses
 from jobqueue.repository.schedules import TickFilter
-from jobqueue.schedule import DEFAULT_CATCHUP, DEFAULT_GRACE, Misfire, Overlap, Schedule
+from jobqueue.schedule import (
+    DEFAULT_CATCHUP,
+    DEFAULT_GRACE,
+    Definition,
+    Misfire,
+    Overlap,
+    Schedule,
+    ScheduleState,
+    Source,
+)
 from jobqueue.status import Backfill, Declared, JobHandle, ScheduleStatus
-from jobqueue.tick import TickRecord
+from jobqueue.tick import Decision, TickRecord
 
+_log = structlog.get_logger("jobqueue.planning")
+
+_MOST_LISTED: Final = 1_000
 _NOTHING = timedelta(0)
 
 
@@ -25,6 +47,8 @@ class Schedules:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._timetable = parts.broker.timetable
+        self._editor = Editor(parts.schedules, parts.broker.timetable)
 
     async def upsert(
         self,
@@ -73,7 +97,23 @@ class Schedules:
 
     async def save(self, schedule: Schedule, *, create: bool = False) -> ScheduleStatus:
         """As `upsert`; with *create*, a `ScheduleConflict` where a schedule of this name is kept and not removed."""
-        raise NotImplementedError
+
+        def change(current: Definition | None, moment: Moment) -> Definition | None:
+            if current is None:
+                return created(schedule, moment)
+            if current.state is ScheduleState.REMOVED:
+                return created_anew(current, schedule, moment)
+            if current.source is Source.CODE:
+                raise defined_in_code(current, "changed")
+            if create:
+                raise ScheduleConflict(
+                    f"a schedule named {schedule.name!r} exists; change that one, or remove it first"
+                )
+            if current.schedule.same_as(schedule):
+                return None
+            return current.changed(since_ms=moment.now_ms, at=moment.at, schedule=schedule)
+
+        return await self._edit(schedule.name, change, queue=schedule.queue)
 
     async def get(self, name: str) -> ScheduleStatus:
         """A schedule and where it stands.
@@ -81,59 +121,145 @@ class Schedules:
         Raises:
             ScheduleNotFound: there is none of this name, or it was removed.
         """
-        raise NotImplementedError
+        return await self._status(await self._editor.kept(name))
 
     async def list(self, *, queues: Sequence[str] | None = None, removed: bool = False) -> Sequence[ScheduleStatus]:
         """The schedules by name: of these queues, or all. Removed ones only with *removed*."""
-        raise NotImplementedError
+        wanted = [
+            definition
+            for definition in await self._parts.schedules.list()
+            if (queues is None or definition.schedule.queue in queues)
+            and (removed or definition.state is not ScheduleState.REMOVED)
+        ]
+        return await statuses(self._timetable, self._parts.ticks, wanted)
 
     async def pause(self, name: str) -> ScheduleStatus:
-        """Let it have no ticks until `resume`. Ticks that wait stay; jobs that were made go on."""
-        raise NotImplementedError
+        """Let it have no ticks until `resume`. Ticks that wait stay; jobs that were made go on.
+
+        Raises:
+            ScheduleNotFound: there is none of this name, or it was removed.
+            ScheduleConflict: it is retired.
+        """
+        return await self._turn(name, ScheduleState.PAUSED, "paused")
 
     async def resume(self, name: str) -> ScheduleStatus:
-        """Undo `pause`; the ticks of the time between are not made up for."""
-        raise NotImplementedError
+        """Undo `pause`; the ticks of the time between are not made up for.
+
+        Raises:
+            ScheduleNotFound: there is none of this name, or it was removed.
+            ScheduleConflict: it is retired.
+        """
+        return await self._turn(name, ScheduleState.ACTIVE, "resumed")
+
+    async def _turn(self, name: str, state: ScheduleState, verb: str) -> ScheduleStatus:
+        def change(current: Definition | None, moment: Moment) -> Definition | None:
+            if current is None or current.state is ScheduleState.REMOVED:
+                raise ScheduleConflict(f"schedule {name!r} was removed meanwhile")
+            if current.state is ScheduleState.RETIRED:
+                raise defined_in_code(current, verb)
+            if current.state is state:
+                return None
+            return current.changed(since_ms=moment.now_ms, at=moment.at, state=state)
+
+        await self._editor.kept(name)
+        return await self._edit(name, change)
 
     async def remove(self, name: str) -> ScheduleStatus:
         """Let it have no more ticks. Jobs that were made go on; its record stays.
 
         Raises:
+            ScheduleNotFound: there is none of this name, or it was removed before.
             ScheduleConflict: it is defined in code, and not retired.
         """
-        raise NotImplementedError
+
+        def change(current: Definition | None, moment: Moment) -> Definition | None:
+            if current is None or current.state is ScheduleState.REMOVED:
+                return None
+            if current.source is Source.CODE and current.state is not ScheduleState.RETIRED:
+                raise defined_in_code(current, "removed")
+            return current.changed(since_ms=moment.now_ms, at=moment.at, state=ScheduleState.REMOVED)
+
+        await self._editor.kept(name)
+        return await self._edit(name, change)
 
     async def run(self, name: str) -> JobHandle:
-        """Queue a job of this schedule now, whatever its ticks, its state and its overlap rule."""
-        raise NotImplementedError
+        """Queue a job of this schedule now, whatever its ticks, its state and its overlap rule.
+
+        Raises:
+            ScheduleNotFound: there is none of this name, or it was removed.
+            As `JobQueue.enqueue`.
+        """
+        definition = await self._editor.kept(name)
+        job = definition.schedule.job()
+        look = await self._timetable.look(job.queue, [])
+        (result,) = await self._parts.broker.enqueue(
+            [Submission(job=job, durability=self._parts.settings.redis.durability)]
+        )
+        try:
+            await self._timetable.note([by_hand(definition, Decision.RUN, look.now_ms, result.job_id)])
+        except BrokerError as error:  # it is queued: who hears of an error would ask for another
+            _log.warning("schedule.not_noted", schedule=name, job_id=result.job_id, error=str(error))
+        return JobHandle(id=result.job_id, queue=job.queue)
 
     async def backfill(
         self, name: str, *, since: datetime, until: datetime, limit: int = 1_000, dry_run: bool = False
     ) -> Backfill:
-        """Queue the jobs of past ticks from *since* up to but without *until*: at most *limit*, oldest first.
+        """Queue the jobs of past ticks from *since* up to but without *until*: of at most *limit*, oldest first.
 
-        Each once: a tick whose job was made before, by firing or by a backfill, is left out. With *dry_run*, only
-        says which they are.
+        Each once: a tick whose job was made before, by firing or by a backfill, is left out; so is one that waits.
+        What was fired is known as long as it is recorded, what was backfilled for 30 days at least. With *dry_run*,
+        only says which they are. Where there are `more`, call again from behind the last one on.
 
         Raises:
-            InvalidSchedule: *until* is in the future, or not after *since*.
+            ScheduleNotFound: there is none of this name, or it was removed.
+            InvalidSchedule: *until* is in the future, or not after *since*; *limit* is not 1 to 10 000.
         """
-        raise NotImplementedError
+        definition = await self._editor.kept(name)
+        return await backfill(self._parts, definition, since=since, until=until, limit=limit, dry_run=dry_run)
 
     async def ticks(
         self, where: TickFilter | None = None, *, limit: int = 50, after: str | None = None
     ) -> tuple[Sequence[TickRecord], str | None]:
-        """A page of what was decided about ticks, newest first, and the cursor of the next page."""
-        raise NotImplementedError
+        """A page of what was decided about ticks, newest first, and the cursor of the next page.
+
+        Raises:
+            ConfigError: *limit* is not 1 to 1 000, or *after* is not a cursor of this method.
+        """
+        if not 1 <= limit <= _MOST_LISTED:
+            raise ConfigError(f"limit must be 1 to {_MOST_LISTED}, got {limit}")
+        return await self._parts.ticks.search(where or TickFilter(), limit=limit, after=after)
 
     async def next(self, name: str, count: int = 10) -> Sequence[TickPreview]:
-        """The coming ticks, 1 to 1 000; none of a schedule that is not active."""
-        raise NotImplementedError
+        """The coming ticks, 1 to 1 000; none of a schedule that is not active.
+
+        Raises:
+            ScheduleNotFound: there is none of this name, or it was removed.
+            ConfigError: *count* is not 1 to 1 000.
+        """
+        if not 1 <= count <= _MOST_LISTED:
+            raise ConfigError(f"count must be 1 to {_MOST_LISTED}, got {count}")
+        definition = await self._editor.kept(name)
+        if definition.state is not ScheduleState.ACTIVE:
+            return []
+        look = await self._timetable.look(definition.schedule.queue, [name])
+        come_ms = come_from_ms(definition, look.standings.get(name), look.now_ms)
+        return definition.schedule.cron.preview(from_ms(come_ms), count)
 
     async def declare(self, schedules: Sequence[Schedule], *, app: str) -> Sequence[Declared]:
         """Make the schedules that *app* defines in code be these. Those that it defined before and does no more are
         retired. Who declares last speaks for the app.
 
         One whose name is taken, by a schedule made at run time or by another app, is refused and the others go on.
+        A paused one stays paused; a retired one is active again.
         """
-        raise NotImplementedError
+        return await declare(self._editor, await self._parts.schedules.list(), schedules, app)
+
+    async def _edit(self, name: str, change: Change, *, queue: str = "default") -> ScheduleStatus:
+        definition, _ = await self._editor.edit(name, queue, change)
+        if definition is None:
+            raise await self._editor.not_found(name)
+        return await self._status(definition)
+
+    async def _status(self, definition: Definition) -> ScheduleStatus:
+        (status,) = await statuses(self._timetable, self._parts.ticks, [definition])
+        return status

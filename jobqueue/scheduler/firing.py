@@ -61,7 +61,6 @@ async def fire_due(
         if not steps and (number > 0 or not standing.waiting):
             return Pass(standing=standing, now_ms=now_ms, asked=number > 0)
         fired = await timetable.fire(schedule, standing, steps)
-        crash.point("after_fire")
         _report(schedule, fired.records)
         now_ms = fired.now_ms
         if fired.standing is None or fired.standing.version != seen.version:
@@ -99,13 +98,11 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
         look = await timetable.look(former.queue, [name])
         stood, now_ms = look.standings.get(name), look.now_ms
     if former is not None and definition.former_active and stood is not None and stood.version < version:
-        passed = await fire_due(
-            timetable, former, stood, now_ms, until_ms=definition.since_ms, rounds=_MOST_ROUNDS
-        )
+        passed = await fire_due(timetable, former, stood, now_ms, until_ms=definition.since_ms, rounds=_MOST_ROUNDS)
         stood, now_ms = passed.standing, passed.now_ms
     if former is not None and moved:
         look = await timetable.end(former.queue, name, version=version)
-        crash.point("after_end")
+        crash.point("after_schedule_end")
         stood, now_ms = look.standings.get(name), look.now_ms
     begun = await timetable.begin(
         queue,
@@ -115,7 +112,7 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
         waiting=stood.waiting if stood is not None and moved else (),
         job_id=stood.job_id if stood is not None and moved else None,
     )
-    crash.point("after_begin")
+    crash.point("after_schedule_begin")
     return begun
 
 
