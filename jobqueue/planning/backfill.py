@@ -1,6 +1,6 @@
 """Queueing the jobs of past ticks, each once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
@@ -37,9 +37,8 @@ async def backfill(
     ticks: list[BackfillTick] = []
     for start in range(0, len(instants), _BATCH):
         batch = instants[start : start + _BATCH]
-        new = {_ms(each) for each in batch} - made
-        if not dry_run:
-            new = await _enqueue(parts, definition, sorted(new))
+        left = {_ms(each) for each in batch} - made
+        new = left if dry_run else await _enqueue(parts, definition, sorted(left))
         ticks += [BackfillTick(at=each, job_id=tick_id(name, _ms(each)), new=_ms(each) in new) for each in batch]
     return Backfill(ticks=ticks, more=more)
 
@@ -73,7 +72,7 @@ async def _decide_due(parts: Parts, definition: Definition) -> Standing | None:
     return passed.standing
 
 
-async def _enqueue(parts: Parts, definition: Definition, ticks_ms: Sequence[int]) -> Collection[int]:
+async def _enqueue(parts: Parts, definition: Definition, ticks_ms: Sequence[int]) -> set[int]:
     """Queue the jobs of these ticks. Returns the ticks whose job is new."""
     if not ticks_ms:
         return set()
