@@ -207,7 +207,7 @@ class Agenda:
             except Exception as error:  # as in `_look_after`
                 entry.failures += 1
                 _complain(entry, error)
-        return now_ms + min(500 * 2 ** min(entry.failures, 10), _LONGEST_BACKOFF_MS)
+        return now_ms + min(500 << min(entry.failures, 10), _LONGEST_BACKOFF_MS)
 
 
 def _due_ms(entry: _Entry, now_ms: int) -> int | None:

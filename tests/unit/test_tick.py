@@ -210,7 +210,7 @@ def test_every_tick_that_has_come_is_decided_once_and_in_order(
     in_steps = [tick for step in decided for tick in ticks if step.first_ms <= tick <= step.tick_ms]
     assert in_steps == ticks
     for step in decided:
-        assert step.first_ms in ticks and step.tick_ms in ticks or len(ticks) == 3_000
+        assert (step.first_ms in ticks and step.tick_ms in ticks) or len(ticks) == 3_000
         if step.count is not None:
             assert step.count == sum(step.first_ms <= tick <= step.tick_ms for tick in ticks) or len(ticks) == 3_000
 
