@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobqueue.broker.redis_streams import RedisStreamsBroker
     from jobqueue.config import Settings
     from jobqueue.context import JobContext, current_job
+    from jobqueue.cron import CronSchedule
     from jobqueue.errors import (
         Backpressure,
         BrokerError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         EnqueueUncertain,
         IdempotencyConflict,
         InvalidJob,
+        InvalidSchedule,
         JobQueueError,
         JobSignal,
         JobTimeout,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         RepositoryError,
         RepositoryUnavailable,
         RetryLater,
+        ScheduleConflict,
+        ScheduleNotFound,
         Snooze,
         UnknownTask,
     )
@@ -41,11 +45,14 @@ if TYPE_CHECKING:
     from jobqueue.record import DeadLetter, Execution, Many
     from jobqueue.registry import Registry, Task
     from jobqueue.repository.base import ExecutionFilter, LetterFilter, LetterState, StoredLetter
+    from jobqueue.repository.schedules import TickFilter
     from jobqueue.retry import RetryPolicy
     from jobqueue.runner import Worker
+    from jobqueue.schedule import Misfire, Overlap, Schedule, ScheduleState
     from jobqueue.scheduler.scheduler import Scheduler
     from jobqueue.search import JobFilter
-    from jobqueue.status import JobHandle, JobStatus
+    from jobqueue.status import JobHandle, JobStatus, ScheduleStatus
+    from jobqueue.tick import TickRecord
     from jobqueue.worker.pool import Pool
 
     __version__: str
@@ -56,6 +63,7 @@ __all__ = [
     "BrokerUnavailable",
     "CallNext",
     "ConfigError",
+    "CronSchedule",
     "DeadLetter",
     "DeadLetterNotFound",
     "Discard",
@@ -67,6 +75,7 @@ __all__ = [
     "ExecutionFilter",
     "IdempotencyConflict",
     "InvalidJob",
+    "InvalidSchedule",
     "Job",
     "JobContext",
     "JobFilter",
@@ -83,7 +92,9 @@ __all__ = [
     "Many",
     "Metrics",
     "Middleware",
+    "Misfire",
     "MissingExtra",
+    "Overlap",
     "Pool",
     "Priority",
     "QueueStats",
@@ -94,11 +105,18 @@ __all__ = [
     "RepositoryUnavailable",
     "RetryLater",
     "RetryPolicy",
+    "Schedule",
+    "ScheduleConflict",
+    "ScheduleNotFound",
+    "ScheduleState",
+    "ScheduleStatus",
     "Scheduler",
     "Settings",
     "Snooze",
     "StoredLetter",
     "Task",
+    "TickFilter",
+    "TickRecord",
     "UnknownTask",
     "Worker",
     "__version__",
@@ -113,6 +131,7 @@ _HOMES = {
     "BrokerUnavailable": "jobqueue.errors",
     "CallNext": "jobqueue.middleware",
     "ConfigError": "jobqueue.errors",
+    "CronSchedule": "jobqueue.cron",
     "DeadLetter": "jobqueue.record",
     "DeadLetterNotFound": "jobqueue.errors",
     "Discard": "jobqueue.errors",
@@ -124,6 +143,7 @@ _HOMES = {
     "ExecutionFilter": "jobqueue.repository.base",
     "IdempotencyConflict": "jobqueue.errors",
     "InvalidJob": "jobqueue.errors",
+    "InvalidSchedule": "jobqueue.errors",
     "Job": "jobqueue.job",
     "JobContext": "jobqueue.context",
     "JobFilter": "jobqueue.search",
@@ -140,7 +160,9 @@ _HOMES = {
     "Many": "jobqueue.record",
     "Metrics": "jobqueue.middleware",
     "Middleware": "jobqueue.middleware",
+    "Misfire": "jobqueue.schedule",
     "MissingExtra": "jobqueue.errors",
+    "Overlap": "jobqueue.schedule",
     "Pool": "jobqueue.worker.pool",
     "Priority": "jobqueue.job",
     "QueueStats": "jobqueue.broker.base",
@@ -151,11 +173,18 @@ _HOMES = {
     "RepositoryUnavailable": "jobqueue.errors",
     "RetryLater": "jobqueue.errors",
     "RetryPolicy": "jobqueue.retry",
+    "Schedule": "jobqueue.schedule",
+    "ScheduleConflict": "jobqueue.errors",
+    "ScheduleNotFound": "jobqueue.errors",
+    "ScheduleState": "jobqueue.schedule",
+    "ScheduleStatus": "jobqueue.status",
     "Scheduler": "jobqueue.scheduler.scheduler",
     "Settings": "jobqueue.config",
     "Snooze": "jobqueue.errors",
     "StoredLetter": "jobqueue.repository.base",
     "Task": "jobqueue.registry",
+    "TickFilter": "jobqueue.repository.schedules",
+    "TickRecord": "jobqueue.tick",
     "UnknownTask": "jobqueue.errors",
     "Worker": "jobqueue.runner",
     "create_app": "jobqueue.api.app",
