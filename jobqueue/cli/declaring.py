@@ -9,7 +9,6 @@ import structlog
 from jobqueue.app import JobQueue
 from jobqueue.errors import JobQueueError
 from jobqueue.schedule import Schedule
-from jobqueue.status import Declared
 
 _log = structlog.get_logger("jobqueue.scheduler")
 _SHORTEST_PAUSE_S: Final = 1.0
@@ -22,18 +21,11 @@ async def declare(queue: JobQueue, schedules: Sequence[Schedule], *, app: str) -
     while True:
         try:
             declared = await queue.schedules.declare(schedules, app=app)
-            break
         except JobQueueError as error:
             _log.warning("schedules.not_declared", app=app, error=str(error), again_in_s=pause_s)
+        else:
+            refused = sum(each.change == "refused" for each in declared)
+            _log.info("schedules.declared", app=app, schedules=len(schedules), refused=refused)
+            return
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-    for each in declared:
-        _tell(each, app)
-    _log.info("schedules.declared", app=app, schedules=len(schedules))
-
-
-def _tell(declared: Declared, app: str) -> None:
-    if declared.change == "refused":
-        _log.error("schedule.refused", schedule=declared.name, app=app, why=declared.why)
-    elif declared.change != "unchanged":
-        _log.info("schedule.declared", schedule=declared.name, app=app, change=declared.change)

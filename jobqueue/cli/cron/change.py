@@ -17,7 +17,7 @@ from jobqueue.config import Settings
 from jobqueue.errors import ScheduleConflict, ScheduleNotFound
 from jobqueue.job import Job
 from jobqueue.registry import Registry
-from jobqueue.schedule import DEFAULT_CATCHUP, Misfire, Overlap, Schedule, ScheduleState
+from jobqueue.schedule import DEFAULT_CATCHUP, Misfire, Overlap, Schedule, ScheduleState, Source
 from jobqueue.status import ScheduleStatus
 
 _SHOWN: Final = 3
@@ -108,8 +108,8 @@ async def add(
     schedule = Schedule.of(name, expression, job, **timing)
     async with opened(settings, registry) as jobs:
         there = await _existing(jobs, name)
-        if there is not None and not replace:
-            raise ScheduleConflict(_taken(there))
+        if there is not None:
+            _refuse(there, replace=replace)
         await note(jobs, "schedule.change" if there is not None else "schedule.create", name, _told(schedule))
         status = await jobs.schedules.save(schedule, create=not replace)
         await _show(jobs, status, output, said="changed" if there is not None else "added")
@@ -122,10 +122,13 @@ async def _existing(jobs: JobQueue, name: str) -> ScheduleStatus | None:
         return None
 
 
-def _taken(there: ScheduleStatus) -> str:
-    if there.app is not None and there.state is not ScheduleState.RETIRED:
-        return f"schedule {there.name!r} is defined in code, by {there.app}: change it there, or choose another name"
-    return f"there is a schedule {there.name!r} already: {there.description}; --replace changes it"
+def _refuse(there: ScheduleStatus, *, replace: bool) -> None:
+    """Before the audit log says that it was changed."""
+    if there.source is Source.CODE:
+        way_out = "change it there" if there.state is not ScheduleState.RETIRED else "it is retired: remove it first"
+        raise ScheduleConflict(f"schedule {there.name!r} is defined in code, by {there.app}; {way_out}")
+    if not replace:
+        raise ScheduleConflict(f"schedule {there.name!r} exists: {there.description}; --replace changes it")
 
 
 def _check(job: Job, registry: Registry | None) -> None:

@@ -1,0 +1,180 @@
+"""Schedules as people run them: real schedulers, workers and commands; with Postgres, and with Redis alone."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueue.embedded import Servers, start_servers
+from jobqueue.schedule import tick_id
+from tests.acceptance.test_cli import Shop, eventually
+
+TICKER = """
+import json
+from pathlib import Path
+from jobqueue import JobContext, Registry
+
+registry = Registry()
+
+@registry.cron("* * * * * *", seconds=True, misfire="all", name="ticker", arguments={"n": 7})
+@registry.task("tick")
+async def tick(ctx: JobContext, n: int) -> None:
+    with Path("ticked").open("a") as file:
+        file.write(json.dumps([ctx.schedule, ctx.tick.isoformat(), ctx.job_id, n]) + "\\n")
+
+@registry.cron("@yearly")
+@registry.task("greet")
+async def greet() -> None: ...
+"""
+JANUARY = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-04T00:00:00Z")
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with start_servers() as servers:
+        yield servers
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def shop(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path, namespace: str) -> Shop:
+    place = {"DATABASE_URL": servers.postgres.url} if request.param == "postgres" else {}
+    shop = Shop(tmp_path, REDIS_URL=servers.redis.url, JOBQUEUE_NAMESPACE=f"c_{request.param}_{namespace}", **place)
+    if place:
+        shop.run("migrate")
+    return shop
+
+
+def test_a_schedule_of_the_code_makes_one_job_a_tick_until_the_code_has_it_no_more(shop: Shop) -> None:
+    (shop.folder / "ticker.py").write_text(TICKER)
+    with shop.running("scheduler", "-A", "ticker") as scheduler:
+        shop.until("schedules.declared")
+        eventually(lambda: len(fired(shop)) >= 3, "three ticks", explain=shop.output)
+        end(scheduler.pid, shop)
+    shop.run("worker", "-A", "ticker", "--burst")
+    ran = [json.loads(line) for line in (shop.folder / "ticked").read_text().splitlines()]
+    records = fired(shop)
+
+    ticks = [datetime.fromisoformat(tick) for _, tick, _, _ in ran]
+    assert [each - ticks[0] for each in ticks] == [timedelta(seconds=n) for n in range(len(ticks))]
+    assert [job_id for _, _, job_id, _ in ran] == [tick_id("ticker", int(at.timestamp()) * 1000) for at in ticks]
+    assert {(name, n) for name, _, _, n in ran} == {("ticker", 7)}
+    assert [each["job_id"] for each in reversed(records)] == [job_id for _, _, job_id, _ in ran]
+
+    refused = shop.run("cron", "add", "ticker", "@daily", "tick", "--replace", code=1)
+    kept = shop.run("cron", "rm", "ticker", "--yes", code=1)
+    (shop.folder / "ticker.py").write_text(TICKER.replace('@registry.cron("* * * * * *"', '# @registry.cron("'))
+    with shop.running("scheduler", "-A", "ticker:registry") as scheduler:
+        shop.until("schedules.declared")
+        end(scheduler.pid, shop)
+    states = {each["name"]: each["state"] for each in shop.json("cron", "ls")}
+    shop.run("cron", "rm", "ticker", "--yes")
+
+    assert "is defined in code, by ticker:registry; change it there" in refused.stderr
+    assert "defined in code" in kept.stderr
+    assert "schedule.retired" in shop.output()
+    assert states == {"greet": "active", "ticker": "retired"}
+    assert [each["name"] for each in shop.json("cron", "ls")] == ["greet"]
+
+
+def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: Shop) -> None:
+    options = ("--timezone", "Europe/Madrid", "--overlap", "skip", "--grace", "5m", "-q", "mail", "-p", "high")
+    none = shop.run("cron", "ls")
+    added = shop.run("cron", "add", "digest", "30 2 * * *", "greet", '{"name": "Ada"}', *options)
+    again = shop.run("cron", "add", "digest", "@daily", "greet", code=1)
+    replaced = shop.json("cron", "add", "digest", "0 9 * * *", "greet", '{"name": "Bob"}', *options, "--replace")
+    (listed,) = shop.json("cron", "ls", "-q", "mail")
+    table = shop.run("cron", "ls").stdout
+
+    assert "no schedules" in none.stderr
+    assert added.stdout.splitlines()[0] == "added digest: at 02:30, every day, Europe/Madrid"
+    assert [line.split()[0] for line in added.stdout.splitlines()[1:]] == ["next"] * 3
+    assert "--replace changes it" in again.stderr
+    assert (replaced["version"], len(replaced["next"])) == (2, 3)
+    assert (listed["expression"], listed["timezone"], listed["queue"]) == ("0 9 * * *", "Europe/Madrid", "mail")
+    assert (listed["overlap"], listed["grace_ms"], listed["priority"]) == ("skip", 300_000, "high")
+    assert (listed["payload"], listed["state"], listed["source"]) == ({"name": "Bob"}, "active", "runtime")
+    assert table.split("\n")[1].startswith("digest  0 9 * * *   Europe/Madrid  greet  mail   active  runtime")
+
+    asked = shop.run("cron", "run", "digest").stdout.strip()
+    paused = shop.run("cron", "pause", "digest").stdout
+    nothing_comes = shop.run("cron", "next", "digest").stderr
+    resumed = shop.run("cron", "resume", "digest").stdout
+    coming = shop.json("cron", "next", "digest", "-n", "2")
+    job = shop.json("job", "show", asked)
+    shown = shop.run("cron", "show", "digest").stdout
+
+    assert "is paused; jobqueue cron resume digest" in paused
+    assert "is paused and has no ticks" in nothing_comes
+    assert resumed.startswith("resumed digest: at 09:00, every day")
+    assert [each["local"][11:19] for each in coming] == ["09:00:00"] * 2
+    assert (job["type"], job["payload"], job["queue"], job["priority"]) == ("greet", {"name": "Bob"}, "mail", "high")
+    assert "rules" in shown
+    eventually(lambda: [each["job_id"] for each in shop.json("cron", "ticks", "digest")] == [asked], "its record")
+
+    removed = shop.run("cron", "rm", "digest", "--yes").stdout
+
+    assert removed == "removed digest\n"
+    assert shop.json("cron", "ls") == []
+    assert [each["state"] for each in shop.json("cron", "ls", "--all")] == ["removed"]
+    assert actions(shop) == ["create", "change", "run", "pause", "resume", "remove"]
+
+
+def test_past_ticks_are_made_up_for_once_each(shop: Shop) -> None:
+    shop.run("cron", "add", "nightly", "30 2 * * *", "greet", '{"name": "Ada"}')
+    planned = shop.run("cron", "backfill", "nightly", *JANUARY, "--dry-run")
+    unanswered = shop.run("cron", "backfill", "nightly", *JANUARY, code=1)
+    first = shop.run("cron", "backfill", "nightly", *JANUARY, "--limit", "2", "--yes")
+    rest = shop.json("cron", "backfill", "nightly", *JANUARY, "--yes")
+    done = shop.run("cron", "backfill", "nightly", *JANUARY, "--yes")
+    records = shop.json("cron", "ticks", "nightly", "--decision", "backfilled")
+    shop.burst()
+
+    assert planned.stdout.count("new") == 3
+    assert "would queue 3 jobs" in planned.stderr
+    assert "--yes" in unanswered.stderr
+    assert "queued 2 jobs" in first.stdout
+    assert "these are the first 2 ticks" in first.stderr
+    assert [(each["tick"], each["new"]) for each in rest] == [
+        ("2026-01-01T02:30:00Z", False),
+        ("2026-01-02T02:30:00Z", False),
+        ("2026-01-03T02:30:00Z", True),
+    ]
+    assert "would queue 0 jobs; 3 of these ticks had theirs before" in done.stderr
+    assert [each["tick"] for each in records] == [f"2026-01-0{day}T02:30:00Z" for day in (3, 2, 1)]
+    assert shop.json("queue", "show", "default")["completed"] == 3
+    assert actions(shop) == ["create", "backfill", "backfill"]
+
+
+def test_what_is_asked_of_a_schedule_that_there_is_not_is_told(shop: Shop) -> None:
+    shop.run("cron", "add", "nightly", "@daily", "greet")
+    close = shop.run("cron", "run", "nightli", code=1)
+    unknown = shop.run("cron", "pause", "weekly", code=1)
+    future = datetime.now(UTC) + timedelta(days=2)
+    ahead = shop.run(
+        "cron", "backfill", "nightly", "--from", "2026-01-01T00:00:00Z", "--to", future.isoformat(), code=1
+    )
+
+    assert "did you mean 'nightly'?" in close.stderr
+    assert "no schedule named 'weekly' (there are: nightly)" in unknown.stderr
+    assert "must not be in the future" in ahead.stderr
+    assert actions(shop) == ["create"]
+
+
+def fired(shop: Shop) -> list[dict[str, Any]]:
+    return [each for each in shop.json("cron", "ticks", "ticker", "--limit", "1000") if each["decision"] == "fired"]
+
+
+def actions(shop: Shop) -> list[str]:
+    return [each["action"].removeprefix("schedule.") for each in reversed(shop.json("audit", "ls"))]
+
+
+def end(pid: int, shop: Shop) -> None:
+    os.kill(pid, signal.SIGTERM)
+    shop.until("scheduler.ended")
