@@ -1,6 +1,6 @@
 """What is known of a job, wherever it is. Pure data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ class JobStatus(msgspec.Struct, kw_only=True):
     progress: Any = None
     cancel_requested: bool = False
     result: Any = None
+    headers: Mapping[str, str] = {}
+    """Empty where its body is not kept, as of most jobs that have ended."""
     executions: Sequence[Execution] = ()
 
     @property

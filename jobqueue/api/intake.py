@@ -7,7 +7,7 @@ from typing import Any
 
 from jobqueue.api.call import Call
 from jobqueue.api.problem import Refusal
-from jobqueue.api.request import NewJob
+from jobqueue.api.request import JobFields, NewJob
 from jobqueue.app import JobQueue
 from jobqueue.errors import InvalidJob
 from jobqueue.job import Job, Priority
@@ -44,21 +44,31 @@ def intake(call: Call, new: NewJob) -> Intake:
     """
     if new.delay is not None and new.scheduled_at is not None:
         raise InvalidJob("give delay or scheduled_at, not both")
-    job = Job(new.type, new.payload, **_options(call.site.registry, new))
-    if not call.caller.sees(job.queue):
-        raise Refusal("forbidden", f"this key does not cover the queue {job.queue!r}")
-    registry = call.site.registry
-    if registry is not None and job.type in registry:
-        registry.get(job.type).check(job.payload_json)
+    job = checked_job(call, new, payload=new.payload, id=new.id, unique_key=new.unique_key)
     return Intake(job=job, delay=new.delay, run_at=new.scheduled_at)
 
 
-def _options(registry: Registry | None, new: NewJob) -> Mapping[str, Any]:
-    """What was given; else what the task says; else the job's defaults."""
+def checked_job(call: Call, sent: JobFields, *, payload: Mapping[str, Any], **more: Any) -> Job:
+    """The job that was sent, with the options *more*. What was left out is as the task says, else the job's default.
+
+    Raises:
+        InvalidJob: it is refused.
+        Refusal: its queue is none of the caller's.
+    """
+    registry = call.site.registry
+    job = Job(sent.type, payload, **_options(registry, sent), **more)
+    if not call.caller.sees(job.queue):
+        raise Refusal("forbidden", f"this key does not cover the queue {job.queue!r}")
+    if registry is not None and job.type in registry:
+        registry.get(job.type).check(job.payload_json)
+    return job
+
+
+def _options(registry: Registry | None, sent: JobFields) -> Mapping[str, Any]:
     options: dict[str, Any] = {"queue": "default", "priority": Priority.MEDIUM}
-    if registry is not None and new.type in registry:
-        task = registry.get(new.type).options
+    if registry is not None and sent.type in registry:
+        task = registry.get(sent.type).options
         options = {"queue": task.queue, "priority": task.priority, "result_ttl": task.result_ttl}
-    names = ("id", "queue", "priority", "max_retries", "timeout", "expires", "unique_key", "result_ttl")
-    given = {name: getattr(new, name) for name in names if getattr(new, name) is not None}
+    names = ("queue", "priority", "max_retries", "timeout", "expires", "result_ttl")
+    given = {name: getattr(sent, name) for name in names if getattr(sent, name) is not None}
     return {**options, **given}

@@ -91,7 +91,7 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
     if route.query is None:
         return []
     return [
-        {"name": name, "in": "query", "required": False, "schema": schema}
+        {"name": name, "in": "query", "required": route.query.model_fields[name].is_required(), "schema": schema}
         for name, schema in parameters_of(route.query).items()
     ]
 

@@ -15,9 +15,12 @@ from jobqueue.errors import (
     EnqueueUncertain,
     IdempotencyConflict,
     InvalidJob,
+    InvalidSchedule,
     JobQueueError,
     RepositoryError,
     RepositoryUnavailable,
+    ScheduleConflict,
+    ScheduleNotFound,
 )
 
 
@@ -48,6 +51,14 @@ KINDS: Final[Mapping[str, Kind]] = {
             "The job was refused",
             "A payload, a name, a size or an option of the job is not allowed. Nothing was queued.",
             "Mend what `detail` names and send it again.",
+        ),
+        Kind(
+            "invalid-schedule",
+            422,
+            "The schedule was refused",
+            "The cron expression, the time zone or an option of the schedule is not allowed, or a backfill's span of "
+            "time is none. Nothing was changed.",
+            "Mend what `detail` names and send it again. `GET /cron` tells what an expression means.",
         ),
         Kind(
             "unauthenticated",
@@ -83,6 +94,14 @@ KINDS: Final[Mapping[str, Kind]] = {
             "It cannot be done in this state",
             "The thing exists, and its state or a confirmation that does not match stands in the way.",
             "`detail` says what is in the way. Look at it again and decide anew.",
+        ),
+        Kind(
+            "schedule-conflict",
+            409,
+            "The schedule cannot be changed like this",
+            "Its name is taken, or it is defined in code, where alone it can be changed or removed; or there are as "
+            "many schedules as there may be. Nothing was changed.",
+            "Use another name; change it in the code and deploy; or pause it, which is always allowed.",
         ),
         Kind(
             "idempotency-conflict",
@@ -219,6 +238,9 @@ _AGAIN: Final = {"retry_after": RETRY_AFTER}
 # The first that fits. Words of an adapter's errors may hold addresses, and stay inside.
 _TRANSLATIONS: Final = (
     _Translation(InvalidJob, "invalid-job"),
+    _Translation(InvalidSchedule, "invalid-schedule"),
+    _Translation(ScheduleConflict, "schedule-conflict"),
+    _Translation(ScheduleNotFound, "not-found", "there is no such schedule"),
     _Translation(ConfigError, "invalid-request"),
     _Translation(IdempotencyConflict, "idempotency-conflict"),
     _Translation(EnqueueUncertain, "uncertain"),

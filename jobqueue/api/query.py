@@ -13,13 +13,13 @@ MOST_ITEMS = 200
 _WHOLE = re.compile(r"[0-9]{1,9}")
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     if isinstance(value, str) and not _WHOLE.fullmatch(value):
         raise ValueError("must be a whole number")
     return int(value) if isinstance(value, str) else value
 
 
-Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS), BeforeValidator(_whole)]
+Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS), BeforeValidator(whole)]
 Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,4000}$")]
 Id = Annotated[str, StringConstraints(pattern=UUID)]
 

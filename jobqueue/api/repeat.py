@@ -90,7 +90,8 @@ async def once(call: Call, do: Callable[[Repetition | None], Awaitable[web.Respo
 
 
 def _digest(call: Call) -> str:
-    canonical = json.dumps(call.body.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    body = None if call.body is None else call.body.model_dump(mode="json")
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -35,13 +35,13 @@ def _duration(value: object) -> object:
     return parse_duration(value)
 
 
-def _integer(value: object) -> object:
+def integer(value: object) -> object:
     """`2.0` is an integer in JSON Schema, whatever wrote it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _priority(value: object) -> object:
-    value = _integer(value)
+    value = integer(value)
     named = isinstance(value, str) and value in ("critical", "high", "medium", "low")
     if not named and not (type(value) is int and 0 <= value <= 9):
         raise ValueError("must be critical, high, medium, low, or 0 to 9")
@@ -87,21 +87,26 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class NewJob(Body):
-    """A job to be queued. The API need not know its type; where it does, the payload is checked."""
+class JobFields(Body):
+    """What a job is, however it comes to be queued."""
 
     type: Name
     payload: dict[str, Any] = Field(default_factory=dict)
-    id: Annotated[str, StringConstraints(pattern=UUID)] | None = None
     queue: Name | None = None
     priority: Priority | None = None
-    max_retries: Annotated[int, Field(ge=0, le=1000), BeforeValidator(_integer)] | None = None
+    max_retries: Annotated[int, Field(ge=0, le=1000), BeforeValidator(integer)] | None = None
     timeout: Duration | None = None
+    expires: Duration | None = None
+    result_ttl: Duration | None = None
+
+
+class NewJob(JobFields):
+    """A job to be queued. The API need not know its type; where it does, the payload is checked."""
+
+    id: Annotated[str, StringConstraints(pattern=UUID)] | None = None
     delay: Duration | None = None
     scheduled_at: Instant | None = None
-    expires: Duration | None = None
     unique_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    result_ttl: Duration | None = None
 
 
 class NewJobs(Body):
@@ -135,7 +140,7 @@ class CancelJobs(Body):
     """
 
     filter: LiveJobs
-    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_integer)] = 200
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(integer)] = 200
     dry_run: bool = False
 
 
@@ -146,7 +151,7 @@ class RetryJobs(Body):
     """
 
     filter: RetriableJobs
-    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_integer)] = 200
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(integer)] = 200
     dry_run: bool = False
 
 
@@ -168,7 +173,7 @@ class LettersAction(Body):
     """
 
     filter: LettersFilter
-    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_integer)] = 200
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(integer)] = 200
     dry_run: bool = False
 
 

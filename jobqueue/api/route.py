@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -12,6 +12,11 @@ from jobqueue.access.scope import Scope
 from jobqueue.api.call import Call
 from jobqueue.api.request import Body
 from jobqueue.api.view import View
+
+PREFIX: Final = "/api/v1"
+
+STORE: Final = ("repository-unavailable", "not-configured")
+"""Problems of whatever asks Postgres."""
 
 
 class Open(Enum):

@@ -48,8 +48,8 @@ def job(status: JobStatus, masked: Masked) -> view.Job:
     return view.Job(**_job_fields(status, masked))
 
 
-def job_detail(status: JobStatus, masked: Masked, can: Sequence[Can]) -> view.JobDetail:
-    """A job with its attempts, and what *can* be done with it."""
+def job_detail(status: JobStatus, masked: Masked, *, made_by: view.MadeBy | None, can: Sequence[Can]) -> view.JobDetail:
+    """A job with its attempts, the schedule that it was *made_by*, and what *can* be done with it."""
     return view.JobDetail(
         **_job_fields(status, masked),
         progress=mask(status.progress, masked),
@@ -57,6 +57,7 @@ def job_detail(status: JobStatus, masked: Masked, can: Sequence[Can]) -> view.Jo
         max_retries=status.max_retries,
         timeout_ms=None if status.timeout is None else to_ms(status.timeout),
         attempts=[view.Attempt(**_attempt_fields(each)) for each in status.executions],
+        made_by=made_by,
         can=list(can),
     )
 

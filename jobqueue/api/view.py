@@ -55,6 +55,13 @@ class Job(View):
     cancel_requested: bool
 
 
+class MadeBy(View):
+    """The schedule that a job is of, and the tick; null: somebody asked for it."""
+
+    schedule: str
+    tick: datetime | None
+
+
 class JobDetail(Job):
     """A job with every attempt that the history knows, oldest first."""
 
@@ -63,6 +70,7 @@ class JobDetail(Job):
     max_retries: int | None
     timeout_ms: int | None
     attempts: list[Attempt]
+    made_by: MadeBy | None
     can: list[Literal["cancel", "retry", "edit"]]
     """What may be done with it now, by this caller."""
 

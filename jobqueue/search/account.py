@@ -107,6 +107,7 @@ def _add_body(status: JobStatus, body: bytes) -> None:
     try:
         job = Job.from_wire(body, id=status.id, queue=status.queue, priority=status.priority)
         status.created_at, status.max_retries, status.timeout = job.created_at, job.max_retries, job.timeout
+        status.headers = job.headers
         status.payload, status.payload_kept = job.payload, True
     except InvalidJob:
         return

@@ -62,13 +62,19 @@ def used(base: type[BaseModel]) -> set[type[BaseModel]]:
     while todo:
         model = todo.pop()
         found.add(model)
-        todo += [part for part in parts_of(model) if part not in found]
+        todo += [part for part in (*parts_of(model), *bases_of(model)) if part not in found]
     return found
 
 
 def parts_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for field in model.model_fields.values():
         yield from models_in(field.annotation)
+
+
+def bases_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The model whose fields this one has, too."""
+    if is_model(model.__base__, BaseModel) and model.__base__.model_fields:
+        yield model.__base__
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -89,7 +95,7 @@ def model_line(model: type[BaseModel]) -> str:
         if name in inherited:
             continue
         required = issubclass(model, Body) and field.is_required()
-        fields.append((f"**`{name}`**" if required else f"`{name}`") + part_of(field.annotation))
+        fields.append((f"**`{field.alias or name}`**" if required else f"`{name}`") + part_of(field.annotation))
     return f"| `{model.__name__}` | {' '.join(fields)} |"
 
 

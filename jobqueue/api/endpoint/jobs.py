@@ -12,6 +12,7 @@ from jobqueue.api.call import Call
 from jobqueue.api.intake import Intake, intake
 from jobqueue.api.pipeline import json_of
 from jobqueue.api.problem import Refusal
+from jobqueue.api.provenance import made_by_schedule
 from jobqueue.api.repeat import Repetition, once
 from jobqueue.api.request import CancelJobs, LiveJobs, NewJob, NewJobs, RetriableJobs, RetryJobs
 from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob
@@ -122,7 +123,8 @@ async def get(call: Call) -> view.JobDetail:
 async def detail(call: Call, job_id: str) -> view.JobDetail:
     """A job of the caller's queues in full."""
     status = await visible_job(call, job_id)
-    return show.job_detail(status, call.site.settings.mask_fields, await _can(call, status))
+    made_by = await made_by_schedule(call, status)
+    return show.job_detail(status, call.site.settings.mask_fields, made_by=made_by, can=await _can(call, status))
 
 
 async def visible_job(call: Call, job_id: str) -> JobStatus:

@@ -33,7 +33,16 @@ def made(kind: type[errors.JobQueueError]) -> errors.JobQueueError:
 def test_every_error_of_ours_is_a_problem(kind: type[errors.JobQueueError]) -> None:
     refusal = refusal_of(made(kind))
 
-    in_own_words = {"InvalidJob", "ConfigError", "IdempotencyConflict", "EnqueueUncertain"}
+    in_own_words = {
+        *(
+            "InvalidJob",
+            "InvalidSchedule",
+            "ScheduleConflict",
+            "ConfigError",
+            "IdempotencyConflict",
+            "EnqueueUncertain",
+        ),
+    }
     if kind.__name__ not in in_own_words:
         assert "hunter2" not in refusal.detail
         assert "SELECT" not in refusal.detail

@@ -1,0 +1,1 @@
+"""The table of addresses, by what they are about."""

@@ -1,0 +1,100 @@
+"""The table of addresses: Keys, sessions, the audit log."""
+
+from typing import Final
+
+from jobqueue.access.scope import Scope
+from jobqueue.api import query, request, view
+from jobqueue.api.endpoint import keys, session
+from jobqueue.api.route import PREFIX, STORE, Open, Route
+
+ACCESS: Final = (
+    Route(
+        method="GET",
+        path=f"{PREFIX}/keys",
+        endpoint=keys.ls,
+        scope=Scope.KEYS_ADMIN,
+        summary="All keys",
+        tag="access",
+        answer=view.Keys,
+        problems=STORE,
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/keys",
+        endpoint=keys.create,
+        scope=Scope.KEYS_ADMIN,
+        summary="Make a key",
+        tag="access",
+        answer=view.MadeKey,
+        body=request.NewKey,
+        status=201,
+        audit="key.create",
+        problems=STORE,
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/keys/{{key}}/rotate",
+        endpoint=keys.rotate,
+        scope=Scope.KEYS_ADMIN,
+        summary="Replace a key",
+        tag="access",
+        answer=view.MadeKey,
+        body=request.Rotation,
+        body_optional=True,
+        status=201,
+        audit="key.rotate",
+        problems=("conflict", *STORE),
+    ),
+    Route(
+        method="DELETE",
+        path=f"{PREFIX}/keys/{{key}}",
+        endpoint=keys.revoke,
+        scope=Scope.KEYS_ADMIN,
+        summary="Revoke a key",
+        tag="access",
+        status=204,
+        audit="key.revoke",
+        problems=STORE,
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/audit",
+        endpoint=keys.audit,
+        scope=Scope.AUDIT_READ,
+        summary="Who changed what",
+        tag="access",
+        answer=view.AuditPage,
+        query=query.AuditQuery,
+        problems=STORE,
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/session",
+        endpoint=session.show,
+        scope=Open.TO_GUESTS,
+        summary="Who the caller is",
+        tag="access",
+        answer=view.Session,
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/session",
+        endpoint=session.sign_in,
+        scope=Open.TO_GUESTS,
+        summary="Sign in with a key",
+        tag="access",
+        answer=view.Session,
+        body=request.Login,
+        audit="session.open",
+        problems=STORE,
+    ),
+    Route(
+        method="DELETE",
+        path=f"{PREFIX}/session",
+        endpoint=session.sign_out,
+        scope=Open.TO_GUESTS,
+        summary="Sign out",
+        tag="access",
+        status=204,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Schedules over HTTP: what is sent, what is shown, and the way between."""
