@@ -33,6 +33,7 @@ export async function ask(method, path, { query, body, headers = {}, signal: abo
 
 export const get = (path, query, abort) => ask("GET", path, { query, signal: abort });
 export const post = (path, body = {}, headers = undefined) => ask("POST", path, { body, headers });
+export const put = (path, body) => ask("PUT", path, { body });
 export const remove = (path) => ask("DELETE", path);
 
 /** A path of parts that may hold any character. */

@@ -3,7 +3,7 @@
 import { signal } from "../vendor/preact.js";
 import { go } from "./route.js";
 
-const PAGES = { o: "overview", j: "jobs", q: "queues", d: "dead", w: "workers", p: "playground" };
+const PAGES = { o: "overview", j: "jobs", q: "queues", d: "dead", s: "schedules", w: "workers", p: "playground" };
 const CHORD_MS = 1_200;
 
 export const helpShown = signal(false);

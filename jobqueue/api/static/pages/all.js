@@ -8,6 +8,7 @@ import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
 import { Queues } from "./queues.js";
+import { Schedules } from "./schedules.js";
 import { Workers } from "./workers.js";
 import { html } from "../vendor/preact.js";
 
@@ -18,6 +19,7 @@ export const PAGES = [
   { name: "jobs", title: "Jobs", scope: "jobs:read", view: JobsOrOne },
   { name: "queues", title: "Queues", scope: "queues:read", view: Queues },
   { name: "dead", title: "Dead letters", scope: "dlq:read", view: Dead },
+  { name: "schedules", title: "Schedules", scope: "schedules:read", view: Schedules },
   { name: "workers", title: "Workers", scope: "workers:read", view: Workers },
   { name: "playground", title: "Playground", scope: "jobs:enqueue", view: Playground },
   { name: "keys", title: "Keys", scope: "keys:admin", view: Keys },

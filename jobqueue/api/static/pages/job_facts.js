@@ -18,8 +18,16 @@ export function Facts({ job }) {
     ["Due", moment(job.due_at)],
     ["Started", moment(job.started_at)],
     ["Finished", moment(job.finished_at)],
+    ...madeBy(job),
   ];
   return html`<dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+// A job that a schedule made; without a tick, somebody asked for it.
+function madeBy({ made_by: from }) {
+  if (!from) return [];
+  const schedule = ["Schedule", html`<a href=${href(["schedules", from.schedule])}>${from.schedule}</a>`];
+  return [schedule, ["Tick", from.tick ? moment(from.tick) : "none: asked for"]];
 }
 
 const moment = (at) => (at ? html`${instant(at)} <span class="mute">(<${Ago} at=${at} />)</span>` : "–");

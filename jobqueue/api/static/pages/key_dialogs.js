@@ -9,7 +9,7 @@ import { Field, Select } from "../parts/field.js";
 const KINDS = ["client", "worker", "admin"];
 const SCOPES = [
   "jobs:enqueue", "jobs:read", "jobs:cancel", "jobs:retry", "dlq:read", "dlq:write", "queues:read", "queues:write",
-  "workers:read", "workers:lease", "metrics:read", "audit:read", "keys:admin",
+  "schedules:read", "schedules:write",   "workers:read", "workers:lease", "metrics:read", "audit:read", "keys:admin",
 ];
 
 export function CreateDialog({ onClose }) {

@@ -6,7 +6,7 @@ import { Choice, Dialog } from "./dialog.js";
 
 const KEYS = [
   [["/"], "search"], [["j"], "next row"], [["k"], "previous row"], [["Enter"], "open the row"],
-  [["g", "o"], "overview"], [["g", "j"], "jobs"], [["g", "q"], "queues"], [["g", "d"], "dead letters"], [["g", "w"], "workers"], [["g", "p"], "playground"],
+  [["g", "o"], "overview"], [["g", "j"], "jobs"], [["g", "q"], "queues"], [["g", "d"], "dead letters"], [["g", "s"], "schedules"], [["g", "w"], "workers"], [["g", "p"], "playground"],
   [["?"], "this help"], [["Esc"], "close"],
 ];
 

@@ -4,7 +4,7 @@ import { html } from "../vendor/preact.js";
 
 const TONE = {
   completed: "good", running: "live", queued: "calm", scheduled: "calm", requeued: "calm", requeueing: "calm",
-  retrying: "warn", expired: "warn", dead: "bad", crashed: "bad", snoozed: "calm", released: "calm", cancelled: "mute",
+  retrying: "warn", expired: "warn", dead: "bad", crashed: "bad", active: "good", paused: "warn", fired: "good", run: "good", backfilled: "good", skipped: "warn", waiting: "calm", snoozed: "calm", released: "calm", cancelled: "mute",
 };
 
 export const tone = (state) => TONE[state] ?? "mute";

@@ -4,12 +4,12 @@ import { html } from "../vendor/preact.js";
 
 /**
  * *columns*: [{name, cell(row), width?, num?, mute?, wide?}]; *rows* null while loading; *rowKey(row)*;
- * *label* says what is listed; *empty* is shown instead of no rows.
+ * *label* says what is listed; *empty* is shown instead of no rows; rows are *tall* where cells have two lines.
  */
-export function Table({ columns, rows, rowKey, label, empty = "Nothing here.", skeleton = 5, busy = false }) {
+export function Table({ columns, rows, rowKey, label, empty = "Nothing here.", skeleton = 5, busy = false, tall = false }) {
   if (rows && !rows.length) return html`<div class="none-yet">${empty}</div>`;
   return html`
-    <table class="list" role="table" aria-label=${label} aria-busy=${String(rows === null || busy)}>
+    <table class=${tall ? "list tall" : "list"} role="table" aria-label=${label} aria-busy=${String(rows === null || busy)}>
       <colgroup>${columns.map((column) => html`<col style=${{ width: column.width ?? "auto" }} />`)}</colgroup>
       <thead role="rowgroup">
         <tr role="row">${columns.map((column) => html`<th role="columnheader" scope="col" class=${kind(column)}>${column.name}</th>`)}</tr>

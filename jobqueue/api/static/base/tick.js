@@ -1,0 +1,53 @@
+// Decisions about ticks in words, and instants in a schedule's own zone. Pure.
+
+import { count, plural } from "./format.js";
+
+export const DECISIONS = ["fired", "skipped", "waiting", "run", "backfilled"];
+
+const WHY = {
+  on_time: "On time.",
+  caught_up: "Made up for: nobody had decided it in time.",
+  waited: "The job before it has ended.",
+  missed: "Missed, and misfire is skip.",
+  made_up: "Missed; a newer tick fires for it.",
+  max_catchup: "More ticks were missed, or wait, than max_catchup.",
+  ended: "It waited, and the schedule was removed or retired.",
+};
+
+/** Why a decision was made. */
+export function why({ decision, reason, count: many }) {
+  if (reason === "asked") return decision === "backfilled" ? "Asked for, by a backfill." : "Asked for.";
+  const text = reason === "overlap" ? (decision === "waiting" ? "Waits for the job before it to end." : "The job before it had not ended.") : WHY[reason] ?? reason;
+  if (many === 1) return text;
+  return `${many === null ? "More than 1,000 ticks" : plural(many, "tick")}. ${text}`;
+}
+
+const PARTS = { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const formats = new Map();
+
+/** "Mon 30 Mar 2026, 09:00:00" on the clock of *zone*; in UTC where the browser does not know it. */
+export const inZone = (at, zone) => (at ? formatOf(zone).format(new Date(at)).replace(",", "") : "–");
+
+/** The same in UTC. */
+export const inUtc = (at) => `${inZone(at, "UTC")} UTC`;
+
+function formatOf(zone) {
+  if (!formats.has(zone)) formats.set(zone, made(zone));
+  return formats.get(zone);
+}
+
+function made(zone) {
+  try {
+    return new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZone: zone });
+  } catch {
+    return new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZone: "UTC", timeZoneName: "short" });
+  }
+}
+
+/** The offset in an instant such as 2026-03-29T03:00:00+02:00. */
+export const offset = (local) => local.match(/(?:Z|[+-]\d\d:\d\d)$/)?.[0].replace("Z", "+00:00") ?? "";
+
+/** The names of time zones that the browser knows. */
+export const zones = () => ["UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
+
+export const many = (n, more) => (more ? `more than ${count(n)}` : count(n));
