@@ -25,7 +25,7 @@ async def test_ten_seconds_of_faults_leave_nothing_lost_stuck_or_unexplained(tmp
     assert (tmp_path / "report.txt").read_text().startswith("CLEAN valkey seed=3 ")
     page = Page((tmp_path / "report.html").read_text())
     assert page.bars == len(report.faults)
-    assert page.curves == 3
+    assert page.curves == 4
     assert not page.loaded
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from testutil.chaos import check_delivery, check_plant, check_record, check_recovery, check_repeats
+from testutil.chaos import check_delivery, check_plant, check_record, check_recovery, check_repeats, check_ticks
 from testutil.chaos.evidence import Evidence, load
 from testutil.chaos.final import FinalState
 from testutil.chaos.verdict import Rules, Verdict
@@ -45,6 +45,7 @@ def judge(evidence: Evidence) -> Verdict:
     letters = check_record.letters_amiss(evidence)
     forgetful = evidence.rules.loses and any(fault.loses for fault in evidence.faults)
     repeats, causes = check_repeats.check_repeats(evidence)
+    ticks, ticks_async = check_ticks.check_ticks(evidence)
     recoveries = check_recovery.recoveries(evidence)
     rejected = check_plant.rejected(evidence)
     broken: dict[str, Sequence[str]] = {
@@ -61,11 +62,12 @@ def judge(evidence: Evidence) -> Verdict:
         "early_starts": check_delivery.early(evidence),
         "unique_violated": unique,
         "cancelled_started": cancelled,
-        "written_twice": check_record.written_twice(evidence),
+        "written_twice": [*check_record.written_twice(evidence), *check_ticks.written_twice(evidence)],
         "dead_letters_amiss": [] if forgetful else letters,
         "miscounted": [] if forgetful else miscounted,
         "unrecorded": unrecorded,
         "drift": check_plant.drift(evidence),
+        **ticks,
         "leaked_consumers": evidence.final.leaked_consumers,
         "connections": [f"{evidence.final.connections} connections are left"] * evidence.final.connections,
         "memory": check_plant.left_in_redis(evidence),
@@ -105,6 +107,9 @@ def judge(evidence: Evidence) -> Verdict:
         "unrecorded_async": len(unrecorded_async),
         "dead_letters_amiss_async": len(letters) if forgetful else 0,
         "miscounted_async": len(miscounted) if forgetful else 0,
+        **check_ticks.counts(evidence),
+        **{f"ticks_delay_{name}_s": value for name, value in check_ticks.delays(evidence).items()},
+        **{f"{rule}_async": len(told) for rule, told in ticks_async.items()},
         "keys": len(evidence.final.keys),
         "memory_bytes": evidence.final.memory_bytes,
     }

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from testutil.chaos.evidence import TERMINAL, Enqueue, Evidence
+from testutil.chaos.timetable import TASK
 
 _CLOCK_S = 0.005
 _DIES, _RETURNS = ("doomed", "timeout"), ("quick", "threaded", "flaky", "overlong", "block", "hog", "huge", "snooze")
-_ENDS = {**dict.fromkeys(_DIES, ("dead",)), **dict.fromkeys(_RETURNS, ("completed",))}
+_ENDS = {**dict.fromkeys(_DIES, ("dead",)), **dict.fromkeys((*_RETURNS, TASK), ("completed",))}
 
 
 def lost(evidence: Evidence) -> tuple[list[str], list[str]]:

@@ -3,9 +3,9 @@
 from testutil.chaos.evidence import CUT_OFF_LASTS_S, Ending, Evidence, Incarnation
 from testutil.chaos.tasks import HOG_S
 
-_EMPTY = ("jobs", "delayed", "cancel", "unique", "progress", "dead", "journal")
-_LASTING = ("meta", "workers", "roster", *_EMPTY)
-_PASSING = ("dedupe", "result", "producer")
+_EMPTY = ("jobs", "delayed", "cancel", "unique", "progress", "dead", "journal", "ticks")
+_LASTING = ("meta", "workers", "roster", "cron", *_EMPTY)
+_PASSING = ("dedupe", "result", "producer", "noted")
 _OUTAGES = ("server.kill", "server.stop", "server.client_pause", "server.debug_sleep")
 """Faults in which Redis hears nobody. Where requests arrive and only replies are lost, leases are renewed."""
 _MARGIN_S = 0.5

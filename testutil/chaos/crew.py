@@ -89,6 +89,7 @@ class Crew:
         lease_s: float = 3.0,
         rate: float = 200,
         durability: Sequence[str] = ("local",),
+        schedules: Sequence[str] = (),
         direct_url: str | None = None,
         urls: Mapping[str, str] | None = None,
         database_urls: Mapping[str, str] | None = None,
@@ -128,6 +129,7 @@ class Crew:
             "CHAOS_LEASE_S": str(lease_s),
             "CHAOS_RATE": str(rate / max(1, producers)),
             "CHAOS_DURABILITY": ",".join(durability),
+            "CHAOS_SCHEDULES": ",".join(schedules),
             **self._lifeline.environment,
             **(environment or {}),
         }
@@ -278,7 +280,11 @@ async def _is_idle(queue: JobQueue) -> bool:
     if await queue.dead_letters.count(LetterFilter(state=LetterState.REQUEUEING)):
         return False
     stats = [await queue.stats(name) for name in QUEUES]
-    return not any(each.live or each.journal or each.dead for each in stats)
+    if any(each.live or each.journal or each.dead for each in stats):
+        return False
+    broker = queue.parts.redis
+    assert broker is not None
+    return not any([await broker.call(["XLEN", broker.keys(name).ticks]) for name in QUEUES])
 
 
 def _ms(seconds: float) -> str:

@@ -9,6 +9,8 @@ from testutil.chaos.final import Executed, FinalState
 from testutil.chaos.history import (
     Answer,
     Call,
+    Edited,
+    Editing,
     End,
     Event,
     Fault,
@@ -18,16 +20,20 @@ from testutil.chaos.history import (
     SelfKill,
     Settled,
     Start,
+    Ticked,
     read_events,
     read_faults,
     read_logs,
     read_records,
 )
 from testutil.chaos.sampler import Sample, read_samples
+from testutil.chaos.timetable import TASK
 from testutil.chaos.verdict import Rules
 
 CREATES = ("new", "uncertain", "")
 """Answers of an enqueue after which the job may have been created; the last: its producer was killed before one."""
+MADE = ("fired", "backfilled", "run")
+"""Decisions about a tick that made a job."""
 TERMINAL = ("completed", "dead", "cancelled", "expired")
 OWN_FAULTS = ("worker.", "producer.", "scheduler.", "history.")
 """Kinds of faults that cut no worker off from Redis: they are done to processes, or to Postgres."""
@@ -50,6 +56,20 @@ class Enqueue:
     def created(self) -> bool:
         """Whether it may have created the job."""
         return self.answer in CREATES
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """An edit of a schedule with its answer; *ended* is infinite where there was none."""
+
+    op: str
+    name: str
+    mark: str
+    began: float
+    ended: float = float("inf")
+    answer: str = ""
+    version: int = 0
+    jobs: Sequence[str] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +112,8 @@ class Evidence:
     incarnations: dict[str, Incarnation]
     stops: dict[tuple[str, int], list[tuple[float, float]]]
     confirmed: dict[str, list[Settled]]
+    changes: list[Change]
+    ticked: list[Ticked]
 
     def creations(self, job_id: str) -> int:
         """How often the job may have been created, at most: with an idempotency key once."""
@@ -173,8 +195,11 @@ def gather(
         incarnations={},
         stops=defaultdict(list),
         confirmed=defaultdict(list),
+        changes=[],
+        ticked=[],
     )
     _take_records(evidence, records)
+    _take_ticks(evidence)
     for row in final.executions:
         evidence.executions[row.id].append(row)
     _take_logs(evidence)
@@ -186,6 +211,7 @@ def gather(
 
 def _take_records(evidence: Evidence, records: Iterable[tuple[str, Record]]) -> None:
     asked: dict[tuple[str, int], Enqueue] = {}
+    edits: dict[tuple[str, int], Change] = {}
     by_op = {"enqueue": evidence.enqueues, "cancel": evidence.cancels, "requeue": evidence.requeues}
     for source, record in records:
         match record:
@@ -205,8 +231,34 @@ def _take_records(evidence: Evidence, records: Iterable[tuple[str, Record]]) -> 
                 evidence.confirmed[record.id].append(record)
             case Rejected():
                 evidence.rejected.append(record)
+            case Ticked():
+                evidence.ticked.append(record)
+            case Editing():
+                edits[source, record.n] = Change(op=record.op, name=record.name, mark=record.mark, began=record.at)
+            case Edited():
+                change = edits[source, record.n]
+                change.ended, change.answer = record.at, record.answer
+                change.version, change.jobs = record.version, record.jobs
             case SelfKill():
                 _incarnation(evidence, record.worker, source).endings.append(Ending(at=record.at, why="self_killed"))
+    evidence.changes = sorted(edits.values(), key=lambda change: change.began)
+
+
+def _take_ticks(evidence: Evidence) -> None:
+    """The job of a tick that fired was enqueued, and that was answered, as any other."""
+    for row in set(evidence.final.ticks):
+        if row.decision in MADE:
+            at = row.at_ms / 1000
+            evidence.enqueues[row.job_id].append(_made(row.job_id, at, queue=row.queue, due=row.tick_ms / 1000))
+    for change in evidence.changes:
+        for job_id in change.jobs:
+            if job_id not in evidence.enqueues:
+                evidence.enqueues[job_id].append(_made(job_id, change.ended))
+
+
+def _made(job_id: str, at: float, *, queue: str = "", due: float = 0.0) -> Enqueue:
+    call = Call(at=at, n=0, op="enqueue", id=job_id, queue=queue, type=TASK, due=due)
+    return Enqueue(call=call, answer="new", as_id=job_id, answered=at)
 
 
 def _take_logs(evidence: Evidence) -> None:

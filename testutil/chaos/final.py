@@ -12,11 +12,19 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from testutil.chaos.crew import NAMESPACE
+from testutil.chaos.editions import Edition, read_editions
 
 Client = Any
 """A connection to one node. redis-py types every answer as bytes or str."""
 
 _CONSUMERS_SETTLE_S = 15.0
+_TICKS = """
+    SELECT name, queue, version, decision, reason, ticks AS count, coalesce(job_id::text, '') AS job_id,
+           round(extract(epoch FROM tick_at) * 1000)::bigint AS tick_ms,
+           round(extract(epoch FROM first_at) * 1000)::bigint AS first_ms,
+           round(extract(epoch FROM decided_at) * 1000)::bigint AS at_ms
+    FROM jobqueue.schedule_ticks WHERE namespace = $1 ORDER BY decided_at, record_id
+"""
 _GONE = -2  # what PTTL says of a key that has expired meanwhile
 
 
@@ -50,6 +58,22 @@ class Letter:
     reason: str
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Tick:
+    """A row of `schedule_ticks`: what was decided about a tick, or a run of ticks; `_ms` by the clock of Redis."""
+
+    name: str
+    queue: str
+    version: int
+    decision: str
+    reason: str
+    tick_ms: int
+    first_ms: int
+    count: int | None
+    job_id: str
+    at_ms: int
+
+
 @dataclass(slots=True, kw_only=True)
 class FinalState:
     """Filled by `read_final` before the crew is shut down, completed by `read_connections` after it.
@@ -62,6 +86,8 @@ class FinalState:
 
     executions: list[Executed] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    ticks: list[Tick] = field(default_factory=list)
+    editions: list[Edition] = field(default_factory=list)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     live: list[tuple[str, str]] = field(default_factory=list)
     keys: dict[str, int] = field(default_factory=dict)
@@ -147,6 +173,9 @@ async def _read_postgres(final: FinalState, database_url: str, namespace: str) -
             timeout=120,
         )
         final.letters = [Letter(**dict(row)) for row in rows]
+        rows = await connection.fetch(_TICKS, namespace, timeout=120)
+        final.ticks = [Tick(**dict(row)) for row in rows]
+        final.editions = await read_editions(connection, namespace)
     finally:
         await connection.close()
 

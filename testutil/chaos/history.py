@@ -141,7 +141,41 @@ class Rejected(msgspec.Struct, kw_only=True, tag_field="kind", tag="rejected"):
     jobs: int
 
 
-Record = Call | Answer | Start | End | Settled | SelfKill | Rejected
+class Ticked(msgspec.Struct, kw_only=True, tag_field="kind", tag="ticked"):
+    """The job of a tick runs. *mark*: of the edit whose version made it; *tick_ms* 0: somebody asked for it."""
+
+    at: float
+    id: str
+    schedule: str
+    tick_ms: int
+    mark: str
+
+
+class Editing(msgspec.Struct, kw_only=True, tag_field="kind", tag="editing"):
+    """A schedule is about to be edited: upsert, pause, resume, remove, run, backfill."""
+
+    at: float
+    n: int
+    op: str
+    name: str
+    mark: str
+
+
+class Edited(msgspec.Struct, kw_only=True, tag_field="kind", tag="edited"):
+    """What came of it: done, refused, uncertain. *version*: after it; *jobs*: that it made."""
+
+    at: float
+    n: int
+    op: str
+    name: str
+    mark: str
+    answer: str
+    version: int = 0
+    jobs: list[str] = []
+    note: str = ""
+
+
+Record = Call | Answer | Start | End | Settled | SelfKill | Rejected | Ticked | Editing | Edited
 
 
 class Logged(msgspec.Struct, kw_only=True):

@@ -24,7 +24,7 @@ _COLOURS: Final = {
     "primary": "#8b1e3f",
     "replica": "#c9799e",
 }
-_SERIES: Final = {"acknowledged": "#8a94a0", "started": "#00a3b4", "settled": "#5aa02c"}
+_SERIES: Final = {"acknowledged": "#8a94a0", "started": "#00a3b4", "settled": "#5aa02c", "ticked": "#b58900"}
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d232b; --faint: #8a94a0; --line: #d8dde3; --ground: #fff; --bad: #c23b3b;

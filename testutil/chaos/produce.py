@@ -1,7 +1,7 @@
 """A producer process of the plant: `python -m testutil.chaos.produce`, configured by the environment.
 
-It enqueues at a steady rate, again where the outcome is unknown, cancels, and brings dead letters back.
-SIGUSR1: begin nothing new, end what was begun, and end.
+It enqueues at a steady rate, again where the outcome is unknown, cancels, brings dead letters back, and
+edits schedules. SIGUSR1: begin nothing new, end what was begun, and end.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from jobqueue.errors import (
 )
 from jobqueue.job import Job, JobState
 from jobqueue.repository.base import LetterFilter
+from testutil.chaos.editor import Editor, edit_now_and_then
 from testutil.chaos.history import Answer, Call, Writer, now
 from testutil.chaos.mix import Batch, Plan, plans
 
@@ -197,7 +198,15 @@ def _refusal(error: JobQueueError) -> str:
             return "uncertain"
 
 
-async def produce(queue: JobQueue, writer: Writer, *, seed: str, rate: float, durability: tuple[str, ...]) -> None:
+async def produce(
+    queue: JobQueue,
+    writer: Writer,
+    *,
+    seed: str,
+    rate: float,
+    durability: tuple[str, ...],
+    schedules: tuple[str, ...] = (),
+) -> None:
     """Work at *rate* jobs a second until SIGUSR1 or SIGTERM, then end what was begun."""
     producer = Producer(queue, writer)
     stop = asyncio.Event()
@@ -207,6 +216,7 @@ async def produce(queue: JobQueue, writer: Writer, *, seed: str, rate: float, du
     tasks: set[asyncio.Task[None]] = set()
 
     requeuing = asyncio.create_task(_requeue_now_and_then(producer, random.Random(f"{seed}/requeue")))
+    editing = asyncio.create_task(edit_now_and_then(Editor(queue, writer, seed), seed, schedules))
     begun, started = 0, time.monotonic()
     for plan in plans(seed, durability):
         if stop.is_set():
@@ -221,7 +231,8 @@ async def produce(queue: JobQueue, writer: Writer, *, seed: str, rate: float, du
         tasks.add(task := asyncio.create_task(producer.carry_out(plan, room.release)))
         task.add_done_callback(tasks.discard)
     requeuing.cancel()
-    await asyncio.gather(*tasks, requeuing, return_exceptions=True)
+    editing.cancel()
+    await asyncio.gather(*tasks, requeuing, editing, return_exceptions=True)
 
 
 async def _requeue_now_and_then(producer: Producer, rng: random.Random) -> None:
@@ -241,6 +252,7 @@ async def _run(settings: Settings) -> None:
             seed=f"{environment['CHAOS_SEED']}/{member}/{generation}",
             rate=float(environment["CHAOS_RATE"]),
             durability=tuple(environment["CHAOS_DURABILITY"].split(",")),
+            schedules=tuple(filter(None, environment.get("CHAOS_SCHEDULES", "").split(","))),
         )
 
 

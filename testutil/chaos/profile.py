@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
+from testutil.chaos.timetable import SCHEDULES
+
 Binary = Literal["valkey", "redis-server"]
 
 
@@ -24,9 +26,11 @@ class Profile:
     workers: int = 6
     slots: int = 8
     producers: int = 3
-    schedulers: int = 2
+    schedulers: int = 3
     lease_s: float = 3.0
     rate: int = 200
+    schedules: tuple[str, ...] = SCHEDULES
+    """Which of the plant's schedules there are."""
     links: int = 2
     """How many workers have a cable of their own."""
 
@@ -53,8 +57,8 @@ _MEMBERS: Final = {
     "worker.term": 3.0,
     "worker.stop": 6.0,
     "worker.nap": 2.0,
-    "scheduler.kill": 2.0,
-    "scheduler.stop": 1.0,
+    "scheduler.kill": 4.0,
+    "scheduler.stop": 2.0,
     "producer.kill": 2.0,
     "producer.stop": 1.0,
 }

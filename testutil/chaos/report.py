@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from testutil.chaos import html, stall
-from testutil.chaos.history import Answer, Settled, Start, read_faults, read_logs, read_records
+from testutil.chaos.history import Answer, Settled, Start, Ticked, read_faults, read_logs, read_records
 from testutil.chaos.profile import Profile
 from testutil.chaos.strike import Struck
 from testutil.chaos.verdict import Verdict
@@ -104,7 +104,12 @@ def _stalls(folder: Path) -> int:
 
 
 def _throughput(folder: Path, began: float) -> dict[str, list[tuple[int, int]]]:
-    found = {"acknowledged": Counter[int](), "started": Counter[int](), "settled": Counter[int]()}
+    found = {
+        "acknowledged": Counter[int](),
+        "started": Counter[int](),
+        "settled": Counter[int](),
+        "ticked": Counter[int](),
+    }
     for _, record in read_records(folder):
         match record:
             case Answer(op="enqueue", answer="new"):
@@ -113,6 +118,8 @@ def _throughput(folder: Path, began: float) -> dict[str, list[tuple[int, int]]]:
                 name = "started"
             case Settled():
                 name = "settled"
+            case Ticked():
+                name = "ticked"
             case _:
                 continue
         found[name][int(record.at - began)] += 1

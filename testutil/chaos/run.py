@@ -16,6 +16,8 @@ from jobqueue.repository.postgres.migrate import migrate_up
 from testutil.chaos.check import check
 from testutil.chaos.crew import Crew
 from testutil.chaos.crew_faults import CREW_FAULTS
+from testutil.chaos.editions import watch_editions
+from testutil.chaos.editor import begin_schedules, end_schedules
 from testutil.chaos.final import FinalState, read_connections, read_final
 from testutil.chaos.history_faults import HISTORY_FAULTS
 from testutil.chaos.nemesis import KINDS, Fault, plan
@@ -62,8 +64,9 @@ async def run(
     async with _stage(profile, seed, folder, binary or profile.binary) as stage:
         drawn = plan(seed, seconds, profile) if faults is None else faults
         async with watching(stage):
+            await begin_schedules(*stage.doors, folder, profile.schedules)
             began, struck = await _suffer(stage, drawn, seconds)
-            final = await _settle_down(stage, drain_s)
+            final = await _settle_down(stage, drain_s, profile.schedules)
         rules = Rules(loses=profile.loses, weak_ok=seconds < _SHORTEST_FOR_STALE_S, lease_s=profile.lease_s)
         verdict = await asyncio.to_thread(check, folder, final, rules)
         return make_report(
@@ -102,6 +105,7 @@ async def _stage(profile: Profile, seed: int, folder: Path, binary: Binary) -> A
                 lease_s=profile.lease_s,
                 rate=profile.rate,
                 durability=profile.durability,
+                schedules=profile.schedules,
                 direct_url=topology.direct_url,
                 urls={name: link.through(topology.url) for name, link in links.items()},
             )
@@ -135,6 +139,7 @@ async def _open_postgres() -> AsyncIterator[PostgresServer]:
     postgres = await asyncio.to_thread(start_postgres, extra_args=("-c", "max_connections=200"))
     try:
         await migrate_up(postgres.url)
+        await watch_editions(postgres.url)
         yield postgres
     finally:
         await asyncio.to_thread(postgres.stop)
@@ -172,12 +177,13 @@ async def _tend(crew: Crew) -> None:
         await asyncio.sleep(_TEND_S)
 
 
-async def _settle_down(stage: Stage, drain_s: float) -> FinalState:
+async def _settle_down(stage: Stage, drain_s: float, schedules: Sequence[str]) -> FinalState:
     await asyncio.to_thread(stage.heal_servers)
     stage.crew.heal()
     with suppress(TimeoutError):  # the drain tells whether it matters
         await asyncio.to_thread(stage.topology.wait_ready, _READY_LIMIT_S)
     await stage.crew.finish_producing(_FINISH_LIMIT_S)
+    await end_schedules(*stage.doors, stage.folder, schedules)
     drained = await stage.crew.drain(drain_s)
     nodes = [node.url for node in await asyncio.to_thread(stage.topology.primaries)]
     final = await read_final(stage.postgres.url, nodes, drained=drained)

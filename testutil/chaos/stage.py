@@ -35,6 +35,11 @@ class Stage:
     losing: frozenset[str] = field(default_factory=frozenset)
     servers: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def doors(self) -> tuple[str, str]:
+        """Redis and Postgres, past the proxies."""
+        return self.topology.direct_url, self.postgres.url
+
     def member(self, fault: Fault) -> Member:
         """The fault's target, running.
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from jobqueue import JobContext, Registry, RetryPolicy, Snooze
 from jobqueue.middleware.base import CallNext
 from testutil.chaos.crew import MAX_BLOCK_S
-from testutil.chaos.history import End, SelfKill, Start, Writer, now
+from testutil.chaos.history import End, SelfKill, Start, Ticked, Writer, now
+from testutil.chaos.timetable import TASK
 
 LEASE_S = float(os.environ.get("CHAOS_LEASE_S", "3"))
 _QUICK = RetryPolicy(max_retries=3, base=timedelta(milliseconds=150), max_delay=timedelta(seconds=1), jitter="equal")
@@ -166,3 +167,13 @@ async def snooze(until: float) -> None:
     left = until - now()
     if left > 0:
         raise Snooze(timedelta(seconds=min(max(left, 0.01), 5)))
+
+
+@registry.task(TASK)
+async def ticked(ctx: JobContext, mark: str, ms: int) -> None:
+    """What schedules make."""
+    assert scene.writer is not None
+    assert ctx.schedule is not None
+    tick_ms = int(ctx.tick.timestamp() * 1000) if ctx.tick else 0
+    scene.writer.write(Ticked(at=now(), id=ctx.job_id, schedule=ctx.schedule, tick_ms=tick_ms, mark=mark))
+    await asyncio.sleep(ms / 1000)

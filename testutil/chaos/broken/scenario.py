@@ -27,6 +27,7 @@ class Scenario:
     workers: int = 3
     schedulers: int = 2
     drain_s: float = 25.0
+    schedules: tuple[str, ...] = ()
     profile: Profile = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,6 +41,7 @@ class Scenario:
             schedulers=self.schedulers,
             lease_s=self.lease_s,
             rate=self.rate,
+            schedules=self.schedules,
             links=0,
         )
         object.__setattr__(self, "profile", profile)
