@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from jobqueue.clock import from_ms, to_ms
-from jobqueue.cron import CronSchedule
 from jobqueue.errors import InvalidSchedule
 from jobqueue.job import SCHEDULE_HEADER as SCHEDULE_HEADER
 from jobqueue.job import TICK_HEADER as TICK_HEADER
 from jobqueue.job import Job, Priority, check_name
+
+if TYPE_CHECKING:
+    from jobqueue.cron import CronSchedule
 
 MAX_SCHEDULES: Final = 10_000
 MAX_CATCHUP: Final = 1_000
@@ -114,7 +116,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             InvalidSchedule: something was refused; the message says what, and what is allowed.
             InvalidJob: the name was refused.
         """
-        cron = CronSchedule.parse(expression, timezone=timezone, seconds=seconds)
+        cron = _parse(expression, timezone, seconds)
         if job.unique_key is not None:
             raise InvalidSchedule(f"schedule {name!r}: its job has a unique_key; say overlap='skip' instead")
         schedule = cls(
@@ -141,7 +143,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         return schedule
 
     @property
-    def cron(self) -> CronSchedule:
+    def cron(self) -> "CronSchedule":
         """The expression, parsed."""
         return _parsed(self.expression, self.timezone, self.seconds)
 
@@ -239,7 +241,14 @@ def tick_id(name: str, tick_ms: int) -> str:
 
 
 @lru_cache(maxsize=MAX_SCHEDULES)
-def _parsed(expression: str, timezone: str, seconds: bool) -> CronSchedule:
+def _parsed(expression: str, timezone: str, seconds: bool) -> "CronSchedule":
+    return _parse(expression, timezone, seconds)
+
+
+def _parse(expression: str, timezone: str, seconds: bool) -> "CronSchedule":
+    # With croniter and the time zones 5 MB and 40 ms: a worker without schedules never loads it.
+    from jobqueue.cron import CronSchedule  # noqa: PLC0415
+
     return CronSchedule.parse(expression, timezone=timezone, seconds=seconds)
 
 

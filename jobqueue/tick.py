@@ -9,13 +9,15 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from jobqueue.clock import from_ms, to_ms
-from jobqueue.cron import CronSchedule
 from jobqueue.schedule import Misfire, Schedule
+
+if TYPE_CHECKING:
+    from jobqueue.cron import CronSchedule
 
 MAX_STEPS: Final = 100
 """So many ticks are decided in one step; the rest in the next."""
@@ -105,7 +107,7 @@ def next_tick_ms(schedule: Schedule, after_ms: int) -> int | None:
 
 
 @lru_cache(maxsize=10_000)
-def _next_ms(cron: CronSchedule, after_ms: int) -> int | None:
+def _next_ms(cron: "CronSchedule", after_ms: int) -> int | None:
     """Kept: one tick is asked for several times, and many schedules are due at the same instants."""
     return _ms(cron.next(from_ms(after_ms)))
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from jobqueue.bootstrap import Parts
 from jobqueue.broker.base import Submission
 from jobqueue.clock import from_ms
-from jobqueue.cron import TickPreview
 from jobqueue.errors import BrokerError, ConfigError, ScheduleConflict
 from jobqueue.job import Job
 from jobqueue.planning.backfill import backfill, by_hand
@@ -29,6 +28,9 @@ from jobqueue.schedule import (
 )
 from jobqueue.status import Backfill, Declared, JobHandle, ScheduleStatus
 from jobqueue.tick import Decision, TickRecord
+
+if TYPE_CHECKING:
+    from jobqueue.cron import TickPreview
 
 _log = structlog.get_logger("jobqueue.planning")
 
@@ -229,7 +231,7 @@ class Schedules:
             raise ConfigError(f"limit must be 1 to {_MOST_LISTED}, got {limit}")
         return await self._parts.ticks.search(where or TickFilter(), limit=limit, after=after)
 
-    async def next(self, name: str, count: int = 10) -> Sequence[TickPreview]:
+    async def next(self, name: str, count: int = 10) -> "Sequence[TickPreview]":
         """The coming ticks, 1 to 1 000; none of a schedule that is not active.
 
         Raises:

