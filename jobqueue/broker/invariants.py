@@ -1,4 +1,4 @@
-"""The invariants I1 to I4 and I6 of a queue, checked against Redis: after every scenario of the tests, and by
+"""The invariants I1 to I4, I6 and I7 of a queue, checked against Redis: after every scenario of the tests, and by
 `jobqueue check`. It only reads, in pages, so it may run beside a live system: what looks wrong is looked at
 again after a pause, and reported when it still is.
 """
@@ -12,12 +12,14 @@ from redis.exceptions import ResponseError
 
 from jobqueue.broker.keys import GROUP, QueueKeys
 from jobqueue.broker.redis_streams import RedisStreamsBroker
+from jobqueue.broker.standing import is_sound, read_entry
+from jobqueue.tick import Decision
 
 _PAGE = 500
 _PAUSE_S = 0.2
 _MOST_NAMED = 5
 
-Rule = Literal["I1", "I2", "I3", "I4", "I6"]
+Rule = Literal["I1", "I2", "I3", "I4", "I6", "I7"]
 Suspicion = tuple[Rule, str, str]
 """The rule, what is wrong, and the id it is wrong with."""
 
@@ -49,8 +51,9 @@ async def check_queue(
 ) -> list[Violation]:
     """Every broken invariant of *queue*; empty when all is well.
 
-    I5 and I7 are about what happened, not about what is there, and are checked where it happens. A dead
-    worker's entries break I4 only when reapers have been at work for a lease and left them there.
+    I5 is about what happened, not about what is there, and is checked where it happens; I7 is checked as far as the
+    record of ticks goes back. A dead worker's entries break I4 only when reapers have been at work for a lease and
+    left them there.
 
     Raises:
         BrokerUnavailable: Redis cannot be reached.
@@ -119,6 +122,25 @@ class _Inspector:
             found |= await self._check_delayed([ids[n] for n in range(0, len(ids), 2)])
         async for pairs in self._scan("HSCAN", self._keys.jobs):
             found |= await self._check_index([(pairs[n], pairs[n + 1]) for n in range(0, len(pairs), 2)])
+        return found | await self._ticks()
+
+    async def _ticks(self) -> set[Suspicion]:
+        """I7: no tick fired twice, and what waits is in order."""
+        found: set[Suspicion] = set()
+        fired: set[tuple[str, int]] = set()
+        async for page in self._entries(self._keys.ticks):
+            for entry_id, told in page:
+                record = read_entry(self._queue, entry_id, told)
+                if record.decision is not Decision.FIRED:
+                    continue
+                tick = (record.name, record.tick_ms)
+                if tick in fired:
+                    found.add(("I7", "a tick that fired twice", f"{record.name} at {record.tick_ms}"))
+                fired.add(tick)
+        async for pairs in self._scan("HSCAN", self._keys.cron):
+            for name, text in zip(pairs[::2], pairs[1::2], strict=True):
+                if not is_sound(text):
+                    found.add(("I7", "a schedule that stands where none can", f"{_text(name)}: {_text(text)}"))
         return found
 
     async def _check_entries(self, rank: int, page: Sequence[Any]) -> set[Suspicion]:

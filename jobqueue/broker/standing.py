@@ -7,10 +7,12 @@ A standing is "version last_ms job_id waiting ended_by", one blank between, `-` 
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from jobqueue.broker.timetable import Standing
 from jobqueue.errors import ConfigError
+from jobqueue.schedule import MAX_CATCHUP
 from jobqueue.tick import Decision, Reason, Step, TickRecord
 
 NONE: Final = "-"
@@ -43,6 +45,18 @@ def _standing(version: str, last_ms: str, job_id: str, waiting: str, busy: int) 
         job_id=None if job_id == NONE else job_id,
         busy=bool(busy),
     )
+
+
+def is_sound(text: bytes) -> bool:
+    """Whether a standing can be read, and its waiting ticks ascend and were decided on."""
+    try:
+        version, last_ms, job_id, waiting, ended = text.decode().split(" ")
+        standing = _standing(version, last_ms, job_id, waiting, 0)
+    except ValueError:
+        return False
+    ticks = (*standing.waiting, standing.last_ms + 1)
+    ascend = all(earlier < later for earlier, later in pairwise(ticks))
+    return ascend and len(standing.waiting) <= MAX_CATCHUP and (ended == NONE or int(ended) > standing.version)
 
 
 def waiting_text(waiting: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from jobqueue.embedded import RedisServer, find_redis_server, start_redis
 from jobqueue.errors import BrokerError
 from jobqueue.job import PRIORITIES
 from jobqueue.outcome import COMPLETED, RELEASED
+from jobqueue.schedule import Schedule
+from jobqueue.tick import Reason, Step
 from tests.contract.scene import DEAD, RETRY_NOW, Q, enqueue, job, settle, settlement, take
 from testutil.acl import ACL_FILE, PASSWORD, USER, acl_args, restricted
 
@@ -116,13 +119,34 @@ async def test_the_user_may_do_all_that_a_queue_needs(server: RedisServer) -> No
     assert await broker.queues() == [Q]
     assert (await broker.server()).version
     await settle(worker, DEAD, *running)
-    assert await broker.purge(Q, PRIORITIES, delayed=True) == 1
+    await _live_of_a_schedule(broker, worker.now_ms())
+    assert await broker.purge(Q, PRIORITIES, delayed=True) == 3
     assert await letters.delete(two.job_id)
     await worker.leave()
 
     assert await check_queue(broker, Q) == []
     await worker.close()
     await broker.close()
+
+
+async def _live_of_a_schedule(broker: RedisStreamsBroker, now_ms: int) -> None:
+    """Leaves two jobs, one of them delayed."""
+    jitter = timedelta(days=1)
+    each_hour = Schedule.of("s", "@hourly", job(7), jitter=jitter)
+    tick_ms = next(n for n in range(now_ms - 1_000, now_ms) if each_hour.due_ms(n) > now_ms + 3_600_000)
+    steps = [Step(fires=True, reason=Reason.ON_TIME, tick_ms=each, first_ms=each) for each in (2_000, tick_ms)]
+    timetable = broker.timetable
+    standing = await timetable.begin(Q, "s", version=1, at_ms=1_000)
+    fired = await timetable.fire(each_hour, standing, steps)
+    assert fired.done
+    assert (await timetable.look(Q, ["s"])).standings["s"].busy
+    await timetable.note(fired.records)
+    assert len((await timetable.records(Q, limit=9))[0]) == 4
+    page = await broker.journal.read(Q, "ticks", after="0-0", count=9)
+    assert page is not None
+    await broker.journal.trim(Q, "ticks", upto=page.last, primary=page.primary)
+    await timetable.drop(Q, "s", version=1)
+    await timetable.end(Q, "s", version=2)
 
 
 @pytest.mark.parametrize("command", FORBIDDEN, ids=" ".join)

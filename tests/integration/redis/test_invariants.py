@@ -40,6 +40,8 @@ async def scene(broker: RedisStreamsBroker, raw: "redis.asyncio.Redis") -> Scene
     await settle(worker, DEAD, dead)
     await enqueue(broker, ids[1])
     await enqueue(broker, ids[2], delay=timedelta(hours=1))
+    await broker.timetable.begin(Q, "digest", version=1, at_ms=1_000, waiting=[500, 900])
+    await broker.timetable.end(Q, "digest", version=2)
     return Scene(broker, raw, *(each.id for each in ids), entry=running.entry_id)
 
 
@@ -82,7 +84,32 @@ BREAKS: dict[str, tuple[str, Break, Callable[[Scene], str]]] = {
         lambda s: s.raw.expire(s.broker.keys(Q).jobs, 100),
         lambda s: s.broker.keys(Q).jobs,
     ),
+    "a tick that fired twice": (
+        "I7",
+        lambda s: _fire_twice(s.raw, s.broker.keys(Q).ticks),
+        lambda s: "digest at 5000",
+    ),
+    "ticks that wait in no order": (
+        "I7",
+        lambda s: s.raw.hset(s.broker.keys(Q).cron, "digest", "1 9000 - 7000,6000 -"),
+        lambda s: "digest: 1 9000 - 7000,6000 -",
+    ),
+    "a tick that waits and was not decided": (
+        "I7",
+        lambda s: s.raw.hset(s.broker.keys(Q).cron, "digest", "1 9000 - 7000,9001 -"),
+        lambda s: "digest: 1 9000 - 7000,9001 -",
+    ),
+    "a standing that is none": (
+        "I7",
+        lambda s: s.raw.hset(s.broker.keys(Q).cron, "digest", "x"),
+        lambda s: "digest: x",
+    ),
 }
+
+
+async def _fire_twice(raw: "redis.asyncio.Redis", ticks: str) -> None:
+    for version in (1, 1):
+        await raw.xadd(ticks, {"n": "digest", "d": f"{version} fired on_time 5000 5000 1 {new_id()}"})
 
 
 async def _delete_consumers(raw: "redis.asyncio.Redis", stream: str) -> None:

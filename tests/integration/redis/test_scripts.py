@@ -19,10 +19,13 @@ from jobqueue.broker.keys import QueueKeys
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.broker.scripts import Script, Value
 from jobqueue.broker.settle import command as settle_command
+from jobqueue.broker.timetable import Standing
 from jobqueue.embedded import start_redis
 from jobqueue.errors import InvalidJob
 from jobqueue.job import PRIORITIES, Priority, new_id
 from jobqueue.outcome import COMPLETED, RELEASED, Cancelled, Expired, Snoozed
+from jobqueue.schedule import Schedule
+from jobqueue.tick import Reason, Step
 from tests.contract.scene import DEAD, RETRY_NOW, Q, enqueue, job, run, settle, take, take_one
 from tests.integration.redis.conftest import MakeBroker
 from tests.integration.redis.dump import dump
@@ -52,7 +55,8 @@ def test_a_script_takes_its_keys_from_keys_only(path: Path) -> None:
 @pytest.mark.parametrize("script", scripts.ALL.values(), ids=lambda script: script.name)
 def test_the_keys_of_a_script_are_in_one_slot(script: Script) -> None:
     keys = QueueKeys.of("ns", "a.b:c")
-    given = [keys.producer("p") if name == "producer" else getattr(keys, name, keys.dead) for name in script.keys]
+    named = [getattr(keys, name, keys.dead) for name in script.keys]
+    given = [each if isinstance(each, str) else each("p") for each in named]
 
     assert len({key_slot(key.encode()) for key in given}) <= 1
 
@@ -107,6 +111,13 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
                 await broker.call(scripts.REQUEUE.command(broker.keys(Q), letter=page.last, edited=""))
                 await broker.call(scripts.DROP.command(broker.keys(Q), letter=page.last))
                 await broker.journal.trim(Q, "journal", upto="9999999999999-0", primary="")
+                standing = await _waiting_schedule(broker, Q)
+                assert (await broker.call(_firing(broker.keys(Q), standing, due_ms=0)))[0] == 1
+                await broker.timetable.look(Q, ["s"])
+                await broker.timetable.drop(Q, "s", version=1)
+                (record, *_), _ = await broker.timetable.records(Q, limit=1)
+                await broker.timetable.note([record])
+                await broker.timetable.end(Q, "s", version=2)
                 await worker.leave()
                 assert (await broker.stats(Q)).drift == 0
 
@@ -123,6 +134,7 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
 CALLS = (
     *("declare", "register", "enqueue", "settle", "reap", "beat", "promote", "janitor"),
     *("forget", "cancel running", "cancel ready", "cancel delayed", "hasten", "purge", "requeue", "drop", "trim"),
+    *("fire", "fire later", "begin", "end", "unwait", "note"),
 )
 
 
@@ -132,7 +144,8 @@ async def test_f42_a_key_of_a_wrong_type_leaves_no_partial_state(
 ) -> None:
     """A script that meets a key of a wrong type fails before its first write: nothing has changed."""
     broken = 0
-    for n, field in enumerate([*QueueKeys.__dataclass_fields__, "producer", "dedupe"]):
+    own_keys = ("producer", "dedupe", "noted")
+    for n, field in enumerate([*QueueKeys.__dataclass_fields__, *own_keys]):
         if field == "tag":
             continue
         queue = f"q{n}"
@@ -141,7 +154,7 @@ async def test_f42_a_key_of_a_wrong_type_leaves_no_partial_state(
         keys = broker.keys(queue)
         key = getattr(keys, field) if field in QueueKeys.__dataclass_fields__ else getattr(keys, field)("p")
         await raw.delete(key)
-        await (raw.rpush(key, "x") if field in ("producer", "dedupe") else raw.set(key, "x"))
+        await (raw.rpush(key, "x") if field in own_keys else raw.set(key, "x"))
         before = await dump(raw, namespace)
 
         (reply,) = await broker.call_each([command])
@@ -182,6 +195,7 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
         *(new_id(), "1 +1000 5 0 1000 - 0 ", b"{}"),
         *(new_id(), "2", b"{}"),
     ]
+    standing = await _waiting_schedule(broker, queue)
     facts = {"consumer": worker.name, "history": True, "journal_max": 10, "keep_payload": 100}
     commands: dict[str, Callable[[], list[Value]]] = {
         "declare": lambda: scripts.DECLARE.command(keys, epoch="e", version=1),
@@ -212,8 +226,48 @@ async def _prepared(broker: RedisStreamsBroker, queue: str, call: str) -> list[V
         "trim": lambda: scripts.TRIM.command(
             keys, shipped=keys.journal, upto="9999999999999-0", limit=10, journal=1, primary=""
         ),
+        "fire": lambda: _firing(keys, standing, due_ms=0),
+        "fire later": lambda: _firing(keys, standing, due_ms=worker.now_ms() + 5_000),
+        "begin": lambda: scripts.BEGIN.command(keys, name="s", version=2, at_ms=1, waiting="-", job="-"),
+        "end": lambda: scripts.END.command(keys, name="s", version=2),
+        "unwait": lambda: scripts.UNWAIT.command(keys, name="s", version=1, kept=10),
+        "note": lambda: scripts.NOTE.command(
+            keys, noted=keys.noted("p"), kept=10, known_ms=60_000, more_args=["s", "1 run asked 1 1 1 -"]
+        ),
     }
     return commands[call]()
+
+
+async def _waiting_schedule(broker: RedisStreamsBroker, queue: str) -> Standing:
+    """A schedule whose first job has ended, and whose next two ticks wait for it."""
+    every_hour = Schedule.of("s", "@hourly", job(queue=queue, unique_key=None), overlap="queue")
+    begun = await broker.timetable.begin(queue, "s", version=1, at_ms=1_000)
+    steps = [Step(fires=True, reason=Reason.ON_TIME, tick_ms=n, first_ms=n) for n in (2_000, 3_000, 4_000)]
+    fired = await broker.timetable.fire(every_hour, begun, steps)
+    assert fired.standing is not None
+    assert fired.standing.job_id is not None
+    await broker.cancel(queue, fired.standing.job_id)
+    return fired.standing
+
+
+def _firing(keys: QueueKeys, seen: Standing, *, due_ms: int) -> list[Value]:
+    """Fires the first of the ticks that wait, skips one, and fires another."""
+    return scripts.FIRE.command(
+        keys,
+        name="s",
+        seen=f"{seen.version} {seen.last_ms}",
+        seen_first=seen.waiting[0],
+        overlap="allow",
+        max_waiting=10,
+        rank=2,
+        ttl_ms=1_000,
+        kept=10,
+        more_args=[
+            *("waited", "waited", seen.waiting[0], seen.waiting[0], 1, new_id(), due_ms, b"{}"),
+            *("step", "missed", 5_000, 5_000, 1, "", "", ""),
+            *("step", "on_time", 6_000, 6_000, 1, new_id(), due_ms, b"{}"),
+        ],
+    )
 
 
 def broker_due(now_ms: int) -> int:
