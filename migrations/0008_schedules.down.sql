@@ -1,5 +1,6 @@
 -- All schedules kept here are lost, those made at run time for good, and the record of their ticks.
 
+DROP FUNCTION jobqueue.drop_ticks(text, interval);
 DROP TABLE jobqueue.schedule_ticks;
 DROP TABLE jobqueue.schedule_revisions;
 DROP TABLE jobqueue.schedules;

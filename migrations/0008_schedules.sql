@@ -51,6 +51,32 @@ CREATE INDEX schedule_ticks_not_fired ON jobqueue.schedule_ticks (namespace, dec
 CREATE INDEX schedule_ticks_made ON jobqueue.schedule_ticks (namespace, name, tick_at)
     WHERE decision IN ('fired', 'backfilled');
 
+-- Delete up to 10 000 records of decisions that are older than now() - keep; says how many.
+CREATE FUNCTION jobqueue.drop_ticks(namespace text, keep interval) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    dropped integer;
+BEGIN
+    IF keep IS NULL OR keep < interval '1 day' THEN
+        RAISE EXCEPTION 'records of ticks must be kept for at least a day, got %', keep USING ERRCODE = '22023';
+    END IF;
+    DELETE FROM jobqueue.schedule_ticks
+    WHERE ctid = ANY(ARRAY(
+        SELECT old.ctid
+        FROM jobqueue.schedule_ticks AS old
+        WHERE old.namespace = drop_ticks.namespace AND old.decided_at < now() - keep
+        ORDER BY old.decided_at
+        LIMIT 10000
+        FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS dropped = ROW_COUNT;
+    RETURN dropped;
+END
+$$;
+
+REVOKE ALL ON FUNCTION jobqueue.drop_ticks(text, interval) FROM PUBLIC;
+
 ALTER TABLE jobqueue.shipping_cursors
     DROP CONSTRAINT shipping_cursors_kind,
     ADD CONSTRAINT shipping_cursors_kind CHECK (kind IN ('journal', 'dead', 'ticks'));

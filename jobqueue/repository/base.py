@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from jobqueue.record import Bucket, DeadLetter, ErrorGroup, Execution, JournalKind, Many
+from jobqueue.tick import TickRecord
 
 
 class LetterState(StrEnum):
@@ -181,7 +182,14 @@ class Cursor(Protocol):
     position: str
     """The last shipped entry id; `0-0` before the first."""
 
-    async def ship(self, *, executions: Sequence[Execution], dead_letters: Sequence[DeadLetter], upto: str) -> None:
+    async def ship(
+        self,
+        *,
+        executions: Sequence[Execution],
+        dead_letters: Sequence[DeadLetter],
+        upto: str,
+        ticks: Sequence[TickRecord] = (),
+    ) -> None:
         """Write the rows and move the position, in the transaction that holds the lock."""
         ...
 

@@ -22,7 +22,7 @@ class SharedShipping:
         self._next: dict[_Wanted, asyncio.Task[None]] = {}
 
     async def ship(self, queues: Sequence[str], kind: JournalKind | None = None) -> None:
-        """Bring what waits on *queues* at this moment into the archive; of one kind or of both.
+        """Bring what waits on *queues* at this moment into the archive; of one kind or of all.
 
         Raises:
             RepositoryUnavailable: Postgres is away; everything stays where it is.

@@ -1,4 +1,4 @@
-"""History and dead letters, from Redis to Postgres, exactly once.
+"""History, dead letters and the record of ticks, from Redis to Postgres, exactly once.
 
 The cursor lives in Postgres and moves in the transaction that writes the rows; the stream is trimmed
 after the commit. A crash anywhere leaves either nothing written, or written rows with a cursor that
@@ -20,11 +20,11 @@ PAGE = 200
 _MOST_PAGES = 1_000
 _WORTH_A_LOOK = 5_000
 """A page costs as much as shipping some 500 executions, so that small ones should wait and grow."""
-_KINDS: tuple[JournalKind, ...] = ("dead", "journal")
+_KINDS: tuple[JournalKind, ...] = ("dead", "journal", "ticks")
 
 
 async def ship_queue(journal: Journal, archive: Archive, queue: str) -> int:
-    """Ship everything that waits on *queue*. Returns how many executions and dead letters went.
+    """Ship everything that waits on *queue*. Returns how many rows went.
 
     Raises:
         RepositoryUnavailable: Postgres is away; everything stays where it is.
@@ -36,12 +36,15 @@ async def ship_queue(journal: Journal, archive: Archive, queue: str) -> int:
 async def ship_waiting(
     journal: Journal, archive: Archive, queues: Sequence[str], kind: JournalKind | None = None
 ) -> int:
-    """Ship what waits on those of *queues* where something does, of one kind or of both. Returns how many rows went."""
+    """Ship what waits on those of *queues* where something does, of one kind or of all. Returns how many rows went.
+
+    A stream in which nothing waits costs no transaction.
+    """
     total = 0
     for queue in await journal.waiting_in(queues, kind):
         epoch = await journal.epoch(queue)
         if epoch is not None:
-            kinds = _KINDS if kind is None else (kind,)
+            kinds = [each for each in _KINDS if await journal.waiting_in([queue], each)] if kind is None else [kind]
             total += sum([await ship_stream(journal, archive, queue, each, epoch) for each in kinds])
     return total
 
@@ -54,7 +57,7 @@ async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: Jour
         page = await _ship_page(journal, archive, queue, kind, epoch, primary)
         if page is None:
             break
-        total += len(page.executions) + len(page.dead_letters)
+        total += len(page.executions) + len(page.dead_letters) + len(page.ticks)
         if not page.full and len(page.executions) < _WORTH_A_LOOK:
             break  # what has come meanwhile goes with the next look
     return total
@@ -73,7 +76,9 @@ async def _ship_page(
             return None  # a failover between the two: the next look knows who it is
         if page is not None:
             crash.point("after_journal_read")
-            await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, upto=page.last)
+            await cursor.ship(
+                executions=page.executions, dead_letters=page.dead_letters, ticks=page.ticks, upto=page.last
+            )
             upto = page.last
             crash.point("before_commit")
     if page is not None:

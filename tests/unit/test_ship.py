@@ -42,7 +42,9 @@ class Shelf:
     async def cursor(self, queue: str, kind: JournalKind, epoch: str, primary: str = "") -> AsyncIterator["Shelf"]:
         yield self
 
-    async def ship(self, *, executions: Sequence[Execution], dead_letters: Sequence[object], upto: str) -> None:
+    async def ship(
+        self, *, executions: Sequence[Execution], dead_letters: Sequence[object], ticks: Sequence[object], upto: str
+    ) -> None:
         self.position = upto
 
 

@@ -28,6 +28,8 @@ from jobqueue.repository.postgres.row import (
     minimal,
     stored_id,
 )
+from jobqueue.repository.postgres.tick_row import TICKS, known_by, tick_row
+from jobqueue.tick import TickRecord
 
 _log = structlog.get_logger("jobqueue.archive")
 
@@ -38,6 +40,7 @@ UNFINISHED_AT_ONCE: Final = 100
 _DAYS_AHEAD: Final = 3
 _EXECUTIONS_AT_ONCE: Final = 5_000  # about 35 ms
 _MOST_REPLACED: Final = 50
+_TICKS_AT_ONCE: Final = 5_000
 _LETTERS_AT_ONCE: Final = 100  # each holds a body of up to 1 MiB
 
 Key = tuple[str, str, JournalKind, str]
@@ -60,7 +63,14 @@ class PostgresCursor:
         self._namespace, _, _, self._epoch = key
         self._minutes: Minutes = Counter()
 
-    async def ship(self, *, executions: Sequence[Execution], dead_letters: Sequence[DeadLetter], upto: str) -> None:
+    async def ship(
+        self,
+        *,
+        executions: Sequence[Execution],
+        dead_letters: Sequence[DeadLetter],
+        upto: str,
+        ticks: Sequence[TickRecord] = (),
+    ) -> None:
         """Write the rows and move the position to *upto*; both hold once the cursor's context has ended.
 
         A row that Postgres cannot hold is written in a minimal form instead and logged as an error:
@@ -77,6 +87,8 @@ class PostgresCursor:
             await self._write_minutes()
         if dead_letters:
             await self._write_dead_letters(dead_letters, now, doubtful=doubtful)
+        if ticks:
+            await self._write_ticks(ticks, now, doubtful=doubtful)
         await self._session.row(SQL.move_cursor, *self._key, upto)
         self.position = upto
 
@@ -121,6 +133,14 @@ class PostgresCursor:
         if doubtful:
             rows = await self._unknown(DEAD_LETTERS, rows, SQL.known_letters)
         await _write(self._session, DEAD_LETTERS, rows, at_once=_LETTERS_AT_ONCE)
+
+    async def _write_ticks(self, ticks: Sequence[TickRecord], now: datetime, *, doubtful: bool) -> None:
+        rows = [tick_row(each, namespace=self._namespace, now=now) for each in ticks]
+        if doubtful:
+            asked = ([known_by(row)[0] for row in rows], [known_by(row)[1] for row in rows])
+            known = {tuple(row) for row in await self._session.rows(SQL.known_ticks, self._namespace, *asked)}
+            rows = [row for row in rows if known_by(row) not in known]
+        await _write(self._session, TICKS, rows, at_once=_TICKS_AT_ONCE)
 
     async def _unknown(self, table: Table, rows: Sequence[Row], query: str) -> list[Row]:
         """The rows that are not here yet; *query* names the columns by which one is known."""
@@ -203,7 +223,8 @@ class PostgresArchive:
     async def retire(self, *, keep_successes: timedelta, keep_failures: timedelta) -> int:
         """Make the partitions of the coming days, drop those past their time. Returns how many were dropped.
 
-        Dead letters requeued longer than *keep_failures* ago go too; those still dead are never dropped.
+        Dead letters requeued longer than *keep_failures* ago go too, and what was decided about ticks before that;
+        letters still dead are never dropped.
         """
         async with self._database.transaction() as session:
             await session.value(SQL.ensure_coming_partitions, _DAYS_AHEAD)
@@ -213,6 +234,7 @@ class PostgresArchive:
         await self._drop_bites(SQL.drop_minutes, False, keep_successes)
         await self._drop_bites(SQL.drop_minutes, True, keep_failures)
         await self._drop_bites(SQL.drop_requeued, keep_failures)
+        await self._drop_bites(SQL.drop_ticks, self._namespace, keep_failures)
         return dropped
 
     async def _create(self, key: Key) -> None:

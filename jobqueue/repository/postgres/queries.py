@@ -24,12 +24,14 @@ class ArchiveQueries:
     take_over: str
     known_executions: str
     known_letters: str
+    known_ticks: str
     add_minutes: str
     ensure_partitions: str
     ensure_coming_partitions: str
     drop_partitions: str
     drop_minutes: str
     drop_requeued: str
+    drop_ticks: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

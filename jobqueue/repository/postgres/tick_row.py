@@ -46,6 +46,12 @@ def tick_row(record: TickRecord, *, namespace: str, now: datetime) -> Row:
     )
 
 
+def known_by(row: Row) -> Row:
+    """What tells a row of `TICKS` from all others: two decisions in one ms differ in their tick or their job."""
+    _, queue, name, version, decision, reason, tick_at, first_at, _, job_id, decided_at = row
+    return (name, decided_at, queue, version, decision, reason, tick_at, first_at, job_id)
+
+
 def tick_of(row: asyncpg.Record) -> TickRecord:
     """The record of a decision in a row."""
     return TickRecord(

@@ -41,6 +41,13 @@ SELECT job_id::text, entry_id, worker, died_at
 FROM jobqueue.dead_letters
 WHERE namespace = $1 AND job_id = ANY($2::uuid[]);
 
+-- name: known_ticks
+-- $1 namespace, $2 schedules, $3 decided at, of each record one.
+SELECT each.name, each.decided_at, queue, version, decision, reason, tick_at, first_at, job_id
+FROM unnest($2::text[], $3::timestamptz[]) AS asked (name, decided_at)
+JOIN jobqueue.schedule_ticks AS each
+  ON each.namespace = $1 AND each.name = asked.name AND each.decided_at = asked.decided_at;
+
 -- name: add_minutes
 -- $1 namespace, $2 minutes, $3 queues, $4 outcomes, $5 classes of duration, $6 failed, $7 executions: of each row, one.
 INSERT INTO jobqueue.execution_minutes AS known (namespace, minute, queue, outcome, took, failed, executions)
@@ -82,3 +89,7 @@ WITH gone AS (
     RETURNING 1
 )
 SELECT count(*) FROM gone;
+
+-- name: drop_ticks
+-- One bounded bite of what was decided longer than $2 (interval) ago. $1 namespace.
+SELECT jobqueue.drop_ticks($1, $2);
