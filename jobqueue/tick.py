@@ -163,7 +163,13 @@ def _ticks(schedule: Schedule, after_ms: int, end_ms: int) -> Iterator[int]:
 
 
 def _previous(schedule: Schedule, before_ms: int) -> int | None:
-    return _ms(schedule.cron.previous(from_ms(before_ms)))
+    return _previous_ms(schedule.cron, before_ms)
+
+
+@lru_cache(maxsize=10_000)
+def _previous_ms(cron: CronSchedule, before_ms: int) -> int | None:
+    """Kept: of many that were missed, each step begins at the newest."""
+    return _ms(cron.previous(from_ms(before_ms)))
 
 
 def _ms(instant: datetime | None) -> int | None:
