@@ -50,7 +50,11 @@ async def following(call: Call) -> view.ComingTicks:
 async def create(call: Call) -> Reply:
     """A new schedule; its name must be free. Its first tick is the next one from now."""
     new: NewSchedule = call.body
-    status = await call.queue.schedules.save(intake(call, new.name, new, before=None), create=True)
+    schedule = intake(call, new.name, new, before=None)
+    kept = await _kept(call, new.name)
+    if kept is not None and not call.caller.sees(kept.schedule.queue):
+        raise Refusal("schedule-conflict", f"the name {new.name!r} is taken")
+    status = await call.queue.schedules.save(schedule, create=True)
     call.note(new.name, **_noted(status))
     return Reply(view=await _detail(call, status), headers={"Location": f"{call.mount}{PREFIX}/schedules/{new.name}"})
 
@@ -73,13 +77,17 @@ async def seen(call: Call, name: str) -> ScheduleStatus | None:
     Raises:
         Refusal: it is in a queue of others, where the caller changes nothing, and is not told what there is.
     """
-    try:
-        status = await call.queue.schedules.get(name)
-    except ScheduleNotFound:
-        return None
-    if not call.caller.sees(status.schedule.queue):
+    status = await _kept(call, name)
+    if status is not None and not call.caller.sees(status.schedule.queue):
         raise unknown(name)
     return status
+
+
+async def _kept(call: Call, name: str) -> ScheduleStatus | None:
+    try:
+        return await call.queue.schedules.get(name)
+    except ScheduleNotFound:
+        return None
 
 
 def _noted(status: ScheduleStatus) -> dict[str, object]:
