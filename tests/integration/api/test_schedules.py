@@ -33,7 +33,7 @@ async def test_a_schedule_is_made_shown_changed_paused_resumed_and_removed(eithe
     made = await make(either, misfire="all", grace="90s")
 
     assert (made["state"], made["source"], made["version"]) == ("active", "runtime", 1)
-    assert made["description"] == "At 03:00 every day."
+    assert made["description"] == "at 03:00, every day, Europe/Madrid"
     assert made["definition"]["grace"] == "1m30s"
     assert made["can"] == ["run", "backfill", "pause", "change", "remove"]
     assert await either.get("/schedules/nightly") == made
@@ -247,7 +247,8 @@ async def test_schedules_of_foreign_queues_do_not_exist(guarded: Api, method: st
     assert (await guarded.queue.stats("bank")).depth == 1
 
 
-async def test_lists_leave_foreign_schedules_and_their_ticks_out(guarded: Api) -> None:
+async def test_lists_leave_foreign_schedules_and_their_ticks_out(bare_queue: JobQueue, serve: Serve) -> None:
+    guarded: Api = await serve(bare_queue)
     admin = guarded.holding(await make_key(guarded.queue))
     for name in ("bank", "mail"):
         await make(admin, name, queue=f"{name}.eu")

@@ -25,6 +25,13 @@ async def hourly(api: Api) -> Api:
 
 
 @pytest.fixture
+async def bare_hourly(bare_api: Api) -> Api:
+    """Without Postgres, where a scheduler brings the record to be."""
+    await bare_api.expect(201, "POST", "/schedules", json=HOURLY)
+    return bare_api
+
+
+@pytest.fixture
 async def every_second(queue: JobQueue, api: Api) -> AsyncIterator[Api]:
     """A schedule that fires, and a scheduler."""
     await queue.schedules.upsert("tick", "* * * * * *", Job("report.build", queue="reports"), seconds=True)
@@ -39,7 +46,7 @@ async def test_coming_ticks_are_told_in_utc_and_in_the_zone_with_a_note_where_th
 
     told = await api.get("/cron", params=asked)
 
-    assert told["description"] == "At 02:30 every day."
+    assert told["description"] == "at 02:30, every day, Europe/Berlin"
     assert [(each["at"], each["local"]) for each in told["ticks"]] == [
         ("2026-03-28T01:30:00Z", "2026-03-28T02:30:00+01:00"),
         ("2026-03-29T01:00:00Z", "2026-03-29T03:00:00+02:00"),
@@ -122,35 +129,35 @@ async def test_who_may_not_read_schedules_is_not_told_which_made_a_job(guarded: 
     assert (await reader.get(f"/jobs/{job['id']}"))["made_by"] is None
 
 
-async def test_run_queues_a_job_once_for_one_idempotency_key(hourly: Api) -> None:
+async def test_run_queues_a_job_once_for_one_idempotency_key(bare_hourly: Api) -> None:
     options = {"headers": {"Idempotency-Key": "17"}}
 
-    first = await hourly.call("POST", "/api/v1/schedules/hourly/run", **options)
-    again = await hourly.call("POST", "/api/v1/schedules/hourly/run", **options)
+    first = await bare_hourly.call("POST", "/api/v1/schedules/hourly/run", **options)
+    again = await bare_hourly.call("POST", "/api/v1/schedules/hourly/run", **options)
 
     assert (first.status, again.status) == (201, 201)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert await again.json() == await first.json()
     assert first.headers["Location"] == again.headers["Location"] == f"/api/v1/jobs/{(await first.json())['id']}"
-    assert (await hourly.queue.stats("reports")).depth == 1
-    (row,) = (await hourly.get("/schedules/hourly/ticks"))["items"]
+    assert (await bare_hourly.queue.stats("reports")).depth == 1
+    (row,) = (await bare_hourly.get("/schedules/hourly/ticks"))["items"]
     assert (row["decision"], row["reason"], row["job_id"]) == ("run", "asked", (await first.json())["id"])
 
 
-async def test_a_backfill_queues_each_job_once_in_steps(hourly: Api) -> None:
-    counted = await hourly.post("/schedules/hourly/backfill", {**SPAN, "dry_run": True})
+async def test_a_backfill_queues_each_job_once_in_steps(bare_hourly: Api) -> None:
+    counted = await bare_hourly.post("/schedules/hourly/backfill", {**SPAN, "dry_run": True})
     assert (len(counted["ticks"]), counted["new"], counted["next_from"]) == (6, 6, None)
-    assert (await hourly.queue.queues()) in ([], ["reports"])
+    assert (await bare_hourly.queue.queues()) in ([], ["reports"])
 
-    first = await hourly.post("/schedules/hourly/backfill", {**SPAN, "limit": 4})
+    first = await bare_hourly.post("/schedules/hourly/backfill", {**SPAN, "limit": 4})
     assert (first["new"], first["next_from"]) == (4, "2026-01-01T03:00:01Z")
-    second = await hourly.post("/schedules/hourly/backfill", {**SPAN, "from": first["next_from"], "limit": 4})
+    second = await bare_hourly.post("/schedules/hourly/backfill", {**SPAN, "from": first["next_from"], "limit": 4})
     assert (second["new"], second["next_from"]) == (2, None)
-    again = await hourly.post("/schedules/hourly/backfill", SPAN)
+    again = await bare_hourly.post("/schedules/hourly/backfill", SPAN)
 
     assert (again["new"], len(again["ticks"])) == (0, 6)
-    assert (await hourly.queue.stats("reports")).depth == 6
-    record = (await hourly.get("/schedules/hourly/ticks?decision=backfilled"))["items"]
+    assert (await bare_hourly.queue.stats("reports")).depth == 6
+    record = (await bare_hourly.get("/schedules/hourly/ticks?decision=backfilled"))["items"]
     assert sorted(each["at"] for each in record) == [f"2026-01-01T0{hour}:00:00Z" for hour in range(6)]
 
 
@@ -168,27 +175,26 @@ async def test_a_backfill_of_no_span_of_the_past_is_refused(hourly: Api, span: d
     await hourly.refused(slug, "POST", "/schedules/hourly/backfill", json=span)
 
 
-async def test_the_record_is_paged_and_bounded_by_time_and_outlives_the_schedule(hourly: Api) -> None:
-    await hourly.post("/schedules/hourly/backfill", SPAN)
-    await hourly.call("DELETE", "/api/v1/schedules/hourly")
+async def test_the_record_is_paged_and_bounded_by_time_and_outlives_the_schedule(bare_hourly: Api) -> None:
+    await bare_hourly.post("/schedules/hourly/backfill", SPAN)
+    await bare_hourly.call("DELETE", "/api/v1/schedules/hourly")
     address = "/schedules/hourly/ticks"
 
-    first = await hourly.get(address, params={"limit": 4})
-    second = await hourly.get(address, params={"limit": 4, "cursor": first["next_cursor"]})
-    between = await hourly.get(address, params={"since": "2026-01-01T02:00:00Z", "until": "2026-01-01T04:00:00Z"})
+    first = await bare_hourly.get(address, params={"limit": 4})
+    second = await bare_hourly.get(address, params={"limit": 4, "cursor": first["next_cursor"]})
+    between = await bare_hourly.get(address, params={"since": "2026-01-01T02:00:00Z", "until": "2026-01-01T04:00:00Z"})
 
     assert len({each["at"] for each in (*first["items"], *second["items"])}) == 6
     assert second["next_cursor"] is None
     assert {each["at"] for each in between["items"]} == {"2026-01-01T02:00:00Z", "2026-01-01T03:00:00Z"}
-    await hourly.refused("not-found", "GET", "/schedules/nobodys/ticks")
+    await bare_hourly.refused("not-found", "GET", "/schedules/nobodys/ticks")
 
 
-async def test_without_postgres_all_of_it_works(bare_api: Api) -> None:
-    await bare_api.expect(201, "POST", "/schedules", json=HOURLY)
-    await bare_api.expect(201, "POST", "/schedules/hourly/run")
+async def test_the_newest_decisions_are_with_the_schedule(bare_hourly: Api) -> None:
+    await bare_hourly.expect(201, "POST", "/schedules/hourly/run")
+    await bare_hourly.post("/schedules/hourly/backfill", SPAN)
 
-    done = await bare_api.post("/schedules/hourly/backfill", SPAN)
+    shown = await bare_hourly.get("/schedules/hourly")
 
-    assert done["new"] == 6
-    assert len((await bare_api.get("/schedules/hourly/ticks"))["items"]) == 7
-    assert (await bare_api.get("/schedules/hourly"))["last"]["decision"] == "backfilled"
+    assert [each["decision"] for each in shown["ticks"]] == [*["backfilled"] * 6, "run"]
+    assert shown["last"] == shown["ticks"][0]
