@@ -167,7 +167,7 @@ def _previous(schedule: Schedule, before_ms: int) -> int | None:
 
 
 @lru_cache(maxsize=10_000)
-def _previous_ms(cron: CronSchedule, before_ms: int) -> int | None:
+def _previous_ms(cron: "CronSchedule", before_ms: int) -> int | None:
     """Kept: of many that were missed, each step begins at the newest."""
     return _ms(cron.previous(from_ms(before_ms)))
 
