@@ -20,7 +20,7 @@ LEAST_STEPS = 4
 def describe(fields: Fields, timezone: str) -> str:
     """`at 09:00, Monday to Friday, Europe/Madrid`; UTC goes without saying."""
     times, days = _times(fields), _days(fields)
-    if not days and times.startswith("at ") and not times.endswith(("every hour", "every minute")):
+    if not days and times[3:4].isdigit():  # at 09:00
         days = "every day"
     return ", ".join(part for part in (times, days, "" if timezone == "UTC" else timezone) if part)
 

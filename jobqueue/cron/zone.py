@@ -4,7 +4,7 @@ import difflib
 import functools
 import re
 import zoneinfo
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from jobqueue.errors import InvalidSchedule
 
@@ -31,8 +31,9 @@ class Zone:
         self._info = zoneinfo.ZoneInfo(name)
 
     def local(self, instant: datetime) -> datetime:
-        """*instant*, aware and in this zone."""
-        return instant.astimezone(self._info)
+        """*instant* with this zone's offset then: fixed, since Python finds the times that come twice unequal to UTC."""
+        local = instant.astimezone(self._info)
+        return local.replace(tzinfo=timezone(self.offset(instant), local.tzname() or ""), fold=0)
 
     def wall(self, instant: datetime) -> datetime:
         """What the clock on the wall says at *instant*."""

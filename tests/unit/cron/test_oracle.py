@@ -1,8 +1,9 @@
 """Against cronsim 2.8 in every zone, and against the rules by definition where clocks are set.
 
-cronsim differs in three places. It reads `4-4/46` as `4/46`. Six fields are never fixed times to it: daylight saving
-skips and repeats `0 30 2 * * *`. And it looks for fixed times on the wall, so that between the two passes of an hour
-that comes twice it answers with an instant of the first, which is over: see `test_daylight_saving.py`.
+cronsim differs in four places. It reads `4-4/46` as `4/46`. Six fields are never fixed times to it: daylight saving
+skips and repeats `0 30 2 * * *`. It looks for fixed times on the wall, so that between the two passes of an hour that
+comes twice it answers with an instant of the first, which is over: see `test_daylight_saving.py`. And it counts hours
+from where it stands, so that it leaves out half an hour of an interval after a change by half an hour.
 """
 
 import os
@@ -18,9 +19,10 @@ from jobqueue.cron import CronSchedule
 from jobqueue.errors import InvalidSchedule
 from tests.unit.cron import expressions as e
 
-EXAMPLES = 3_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 60
+EXAMPLES = 3_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 50
 TICKS = 3
 SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
 
 
 oracle = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,10 +52,13 @@ def test_ticks_are_cronsims_in_every_zone(expression: str, zone: str, data: st.D
     start = data.draw(e.instants(zone))
     cron = schedule(expression, zone)
 
+    ours = list(islice(cron.ticks(start), TICKS))
     theirs = by_cronsim(expression, start.astimezone(ZoneInfo(zone)))
 
-    assume(theirs[0] > start)
-    assert list(islice(cron.ticks(start), TICKS)) == theirs
+    info = ZoneInfo(zone)
+    assume(all(tick > start for tick in theirs))
+    assume(not any((e.offset(info, tick) - e.offset(info, start)) % HOUR for tick in ours))
+    assert ours == theirs
 
 
 @oracle
