@@ -17,8 +17,8 @@ from jobqueue.errors import InvalidSchedule
 FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
 
-# A search crosses at most this many settings of the clock: two a year, for as long as `Walls` searches.
-MAX_TURNS = 120
+# Years in which an interval falls into the time left out, each time: then the search ends.
+MAX_TURNS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,10 @@ class CronSchedule:
     def _previous_fixed(self, before: datetime) -> datetime | None:
         limit = self._zone.wall(before)
         turn = self._zone.turn(before - WINDOW, before)
-        if turn == before:
-            limit = self._zone.wall_before(turn)
-        elif turn is not None:
-            limit = max(limit, self._zone.wall_before(turn))
+        if turn is not None:
+            # Set forward at *before*: the times left out are due there, not before. Set back: all of them were said.
+            reached = self._zone.wall_before(turn)
+            limit = reached if turn == before else max(limit, reached)
         due = self._walls.previous(limit)
         return None if due is None else self._first(due)
 

@@ -31,7 +31,7 @@ class Zone:
         self._info = zoneinfo.ZoneInfo(name)
 
     def local(self, instant: datetime) -> datetime:
-        """*instant* with this zone's offset then: fixed, since Python finds the times that come twice unequal to UTC."""
+        """*instant* at this zone's offset, fixed: Python holds zoned times that come twice unequal to any in UTC."""
         local = instant.astimezone(self._info)
         return local.replace(tzinfo=timezone(self.offset(instant), local.tzname() or ""), fold=0)
 
