@@ -47,13 +47,37 @@ def test_ci_refuses_a_readme_without_exactly_one_such_command(tmp_path: Path, re
 
 
 def readme_command(folder: Path, asked: str) -> subprocess.CompletedProcess[str]:
-    """Run the function `readme_command` of .ci/run, alone."""
-    script = (ROOT / ".ci" / "run").read_text()
-    function = re.search(r"^readme_command\(\) \{\n.*?^\}\n", script, re.MULTILINE | re.DOTALL)
-    assert function
-    return subprocess.run(
-        ["bash", "-euc", f"{function[0]}\nreadme_command '{asked}'"], cwd=folder, capture_output=True, text=True
-    )
+    return ci(folder, ["readme_command"], f"readme_command '{asked}'")
+
+
+def ci(folder: Path, functions: list[str], script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with these functions of .ci/run, alone."""
+    text = (ROOT / ".ci" / "run").read_text()
+    found = [re.search(rf"^{name}\(\) \{{\n.*?^\}}\n", text, re.MULTILINE | re.DOTALL) for name in functions]
+    bodies = "".join(each[0] for each in found if each)
+    assert all(found)
+    return subprocess.run(["bash", "-euc", f"{bodies}\n{script}"], cwd=folder, capture_output=True, text=True)
+
+
+BESIDE = """
+work=$PWD/work; mkdir "$work"; trap leave EXIT
+begin long bash -c 'echo its begin; until [[ -e over ]]; do sleep 0.01; done; echo its end >&2; exit {code}'
+step short bash -c 'touch over; exit {short}'
+step long end long
+step last echo all is well
+"""
+
+
+@pytest.mark.parametrize(("code", "short", "exits"), [(0, 0, 0), (3, 0, 3), (0, 4, 4), (3, 4, 4)])
+def test_ci_shows_the_whole_of_what_ran_beside_its_steps_and_fails_with_it(
+    tmp_path: Path, code: int, short: int, exits: int
+) -> None:
+    ran = ci(tmp_path, ["step", "begin", "end", "leave"], BESIDE.format(code=code, short=short))
+
+    assert ran.returncode == exits
+    assert "its begin\nits end\n" in ran.stdout
+    assert ("all is well" in ran.stdout) == (exits == 0)
+    assert not (tmp_path / "work").exists()
 
 
 def test_ci_checks_what_contributing_promises() -> None:
