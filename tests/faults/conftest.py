@@ -6,7 +6,9 @@ The session's servers (`redis_url`, `debian`, `postgres`) are shared: disturb on
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.embedded import PostgresServer, RedisServer, find_redis_server, start_postgres, start_redis
 from jobqueue.registry import Registry
 from jobqueue.repository.postgres.migrate import migrate_up
+from tests.faults.crash_scene import CrashScene
 from tests.integration.worker.scene import Scene
 from testutil.proxy import FaultProxy, fault_proxy
 
@@ -62,6 +65,14 @@ def postgres() -> Iterator[PostgresServer]:
 def database_url(postgres: PostgresServer) -> str:
     """A migrated database of this test's own."""
     return postgres.create_database(f"fault_{next(_numbers)}", template="migrated")
+
+
+@pytest.fixture
+async def crashes(redis_url: str, namespace: str, database_url: str, tmp_path: Path) -> AsyncIterator[CrashScene]:
+    # A name that no process of another run knows, should one have outlived it.
+    scene = CrashScene(redis_url, f"{namespace}_{os.getpid()}", database_url, tmp_path)
+    yield scene
+    await scene.close()
 
 
 @pytest.fixture

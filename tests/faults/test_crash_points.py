@@ -5,13 +5,10 @@ What a test asserts beyond that is what exactly is done twice, and what is not.
 """
 
 import asyncio
-import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,6 +17,7 @@ import pytest
 from jobqueue import crash
 from jobqueue.registry import Task
 from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
+from tests.faults import test_schedule_crashes as schedules
 from tests.faults.crash_app import FLAKY_ATTEMPTS, doomed, flaky, hold, later, mendable, ok
 from tests.faults.crash_scene import WITHIN_S, CrashScene
 from testutil.eventually import eventually
@@ -38,16 +36,8 @@ POINTS_OF = {
 PAGE = 200  # jobs that a reaper gives back, and a promoter makes ready, at once
 
 
-@pytest.fixture
-async def crashes(redis_url: str, namespace: str, database_url: str, tmp_path: Path) -> AsyncIterator[CrashScene]:
-    # A name that no process of another run knows, should one have outlived it.
-    scene = CrashScene(redis_url, f"{namespace}_{os.getpid()}", database_url, tmp_path)
-    yield scene
-    await scene.close()
-
-
-def test_every_point_is_passed_in_this_file() -> None:
-    passed = [name for names in POINTS_OF.values() for name in names]
+def test_every_point_is_passed_here_or_by_schedules() -> None:
+    passed = [name for names in (*POINTS_OF.values(), *schedules.POINTS.values()) for name in names]
 
     assert sorted(passed) == sorted(each.name for each in crash.POINTS)
 
