@@ -12,6 +12,7 @@ from jobqueue.broker.base import JournalPage
 from jobqueue.job import Job, Priority
 from jobqueue.record import DeadLetter, Execution, JournalKind
 from jobqueue.repository.base import Archive
+from jobqueue.tick import Decision, Reason, TickRecord
 
 EPOCH = "e1"
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
@@ -19,7 +20,7 @@ Step = Callable[[str], Awaitable[None]]
 
 
 class FileJournal:
-    """Entries 1 to *entries*, each one execution or one dead letter; remembers what was trimmed."""
+    """Entries 1 to *entries*, each one record of its kind; remembers what was trimmed."""
 
     def __init__(self, path: Path, entries: int = 0) -> None:
         self._path = path
@@ -39,9 +40,15 @@ class FileJournal:
         numbers = range(first, min(state["entries"], first + count - 1) + 1)
         if not numbers:
             return None
-        if kind == "journal":
-            return JournalPage(last=position_of(numbers[-1]), executions=[execution(n, queue) for n in numbers])
-        return JournalPage(last=position_of(numbers[-1]), dead_letters=[dead_letter(n, queue) for n in numbers])
+        page = JournalPage(last=position_of(numbers[-1]))
+        match kind:
+            case "journal":
+                page.executions = [execution(n, queue) for n in numbers]
+            case "dead":
+                page.dead_letters = [dead_letter(n, queue) for n in numbers]
+            case "ticks":
+                page.ticks = [tick(n, queue) for n in numbers]
+        return page
 
     async def trim(self, queue: str, kind: JournalKind, *, upto: str) -> None:
         state = self._read()
@@ -79,7 +86,9 @@ async def ship_once(
         if page is None:
             return False
         await pause("read")
-        await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, upto=page.last)
+        await cursor.ship(
+            executions=page.executions, dead_letters=page.dead_letters, ticks=page.ticks, upto=page.last
+        )
         await pause("shipped")
     await pause("committed")
     await journal.trim(queue, kind, upto=page.last)
@@ -154,3 +163,18 @@ def dead_letter(number: int, queue: str = "mail", **changes: object) -> DeadLett
         "died_ms": NOW_MS - 1000 + number,
     }
     return DeadLetter(**(facts | changes))  # type: ignore[arg-type]
+
+
+def tick(number: int, queue: str = "mail", **changes: object) -> TickRecord:
+    facts: dict[str, object] = {
+        "name": f"digest{number % 3}",
+        "queue": queue,
+        "version": 1,
+        "decision": Decision.FIRED,
+        "reason": Reason.ON_TIME,
+        "tick_ms": NOW_MS - 1000 + number,
+        "first_ms": NOW_MS - 1000 + number,
+        "job_id": job_id_of(number),
+        "at_ms": NOW_MS,
+    }
+    return TickRecord(**(facts | changes))  # type: ignore[arg-type]

@@ -22,8 +22,8 @@ from tests.integration.postgres.proxy import CommitProxy, Cut
 pytestmark = pytest.mark.usefixtures("exact_minutes")
 
 ROOT = Path(__file__).parents[3]
-TABLE = {"journal": "executions", "dead": "dead_letters"}
-KINDS: list[JournalKind] = ["journal", "dead"]
+TABLE = {"journal": "executions", "dead": "dead_letters", "ticks": "schedule_ticks"}
+KINDS: list[JournalKind] = ["journal", "dead", "ticks"]
 
 
 async def arrived(sql: asyncpg.Connection, kind: JournalKind, queue: str = "mail") -> list[str]:
@@ -67,15 +67,16 @@ async def test_f72_a_shipper_that_fails_between_two_steps_loses_and_doubles_noth
     assert await arrived(sql, kind) == all_of(15)
 
 
+@pytest.mark.parametrize("kind", ["dead", "ticks"])
 @pytest.mark.parametrize("step", ["locked", "shipped", "committed"])
 async def test_f72_a_shipper_killed_with_9_between_two_steps_loses_and_doubles_nothing(
-    archive: PostgresArchive, sql: asyncpg.Connection, url: str, tmp_path: Path, step: str
+    archive: PostgresArchive, sql: asyncpg.Connection, url: str, tmp_path: Path, kind: JournalKind, step: str
 ) -> None:
     """A shipper killed with SIGKILL between two steps, also between COMMIT and trim, loses and doubles nothing."""
     journal = FileJournal(tmp_path / "journal", entries=15)
     doomed = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.integration.postgres.doomed_shipper", url, str(tmp_path / "journal"), "dead", step),
+        *("-m", "tests.integration.postgres.doomed_shipper", url, str(tmp_path / "journal"), kind, step),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -84,9 +85,9 @@ async def test_f72_a_shipper_killed_with_9_between_two_steps_loses_and_doubles_n
 
     doomed.kill()
     await doomed.wait()
-    await ship_all(archive, journal, kind="dead")
+    await ship_all(archive, journal, kind=kind)
 
-    assert await arrived(sql, "dead") == all_of(15)
+    assert await arrived(sql, kind) == all_of(15)
 
 
 class Disturbance:
