@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from jobqueue.broker.base import Broker
 from jobqueue.clock import from_ms
 from jobqueue.errors import ConfigError
+from jobqueue.outcome import storable
 from jobqueue.record import entry_order
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.tick import Decision, TickRecord
@@ -56,7 +57,8 @@ class BrokerTickRecords:
         reads_left = len(queues) + _MOST_READS
         found: list[TickRecord] = []
         last = start
-        async for place, record in self._newest_first(queues, where.name, start):
+        name = None if where.name is None else storable(where.name)
+        async for place, record in self._newest_first(queues, name, start):
             if record is None:
                 reads_left -= 1
                 if reads_left < 0:
@@ -82,7 +84,7 @@ class BrokerTickRecords:
 
     async def fired(self, name: str, *, since: datetime, until: datetime) -> frozenset[int]:
         where = TickFilter(name=name, since=since, until=until)
-        found = self._newest_first(await self._queues(None), name, None)
+        found = self._newest_first(await self._queues(None), storable(name), None)
         return frozenset(
             [
                 record.tick_ms

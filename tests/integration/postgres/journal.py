@@ -86,9 +86,7 @@ async def ship_once(
         if page is None:
             return False
         await pause("read")
-        await cursor.ship(
-            executions=page.executions, dead_letters=page.dead_letters, ticks=page.ticks, upto=page.last
-        )
+        await cursor.ship(executions=page.executions, dead_letters=page.dead_letters, ticks=page.ticks, upto=page.last)
         await pause("shipped")
     await pause("committed")
     await journal.trim(queue, kind, upto=page.last)
