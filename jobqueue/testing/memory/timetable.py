@@ -121,7 +121,8 @@ class MemoryTimetable:
         return None if own is None else _told(of, own)
 
     def _record(self, of: MemoryQueue, record: TickRecord) -> TickRecord:
-        told = of.ticks[self._store.entry_id().decode()] = msgspec.structs.replace(record, at_ms=self._now())
+        entry_id = self._store.entry_id().decode()
+        told = of.ticks[entry_id] = msgspec.structs.replace(record, at_ms=entry_order(entry_id)[0])
         if len(of.ticks) > RECORDS_KEPT:
             del of.ticks[next(iter(of.ticks))]
         return told
