@@ -34,11 +34,10 @@ async def after_an_outage(scene: Scene, outage: timedelta, **options: Any) -> li
     definition = await begun(queue, wanted, from_ms(began_ms))
 
     async def all_decided() -> list[TickRecord]:
-        found = await records(queue)
         look = await queue.parts.broker.timetable.look("default", ["s"])
         left = due_steps(wanted, after_ms=look.standings["s"].last_ms, now_ms=look.now_ms)
         assert not left, left
-        return found
+        return await records(queue)
 
     async with scheduling(queue, scene.queue(), scene.queue()):
         found = await eventually(all_decided, within_s=20)
