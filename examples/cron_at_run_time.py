@@ -39,7 +39,7 @@ async def main() -> None:
         handle = await schedules.run("report.acme")  # now, whatever its ticks
         print("asked for:", handle.id)
 
-        until = datetime.now(UTC)
+        until = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         for _ in range(2):  # each tick once: the second time, none is new
             done = await schedules.backfill("report.acme", since=until - timedelta(days=5), until=until)
             print("ticks:", len(done.ticks), "new jobs:", sum(tick.new for tick in done.ticks))

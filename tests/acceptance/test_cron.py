@@ -1,16 +1,24 @@
-"""Schedules as people run them: real schedulers, workers and commands; with Postgres, and with Redis alone."""
+"""Schedules as people run them, on real servers: with Postgres, and with Redis alone.
 
+Schedulers and workers are processes; `jobqueue cron` runs in this one, where each command takes 50 ms, not 500.
+"""
+
+import asyncio
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from jobqueue.cli.main import main
 from jobqueue.embedded import Servers, start_servers
+from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.schedule import tick_id
 from tests.acceptance.test_cli import Shop, eventually
 
@@ -36,19 +44,38 @@ JANUARY = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-04T00:00:00Z")
 pytestmark = pytest.mark.timeout(120)
 
 
+class Desk(Shop):
+    """A shop whose `jobqueue cron`, `audit`, `job` and `queue` run in this process."""
+
+    def run(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        if arguments[0] not in ("cron", "audit", "job", "queue"):
+            return super().run(*arguments, code=code, **environment)
+        done = CliRunner().invoke(main, list(arguments), env=self.environment | environment)
+        assert done.exit_code == code, f"{arguments} exited {done.exit_code}\n{done.output}\n{done.exc_info}"
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
     with start_servers() as servers:
         yield servers
 
 
-@pytest.fixture(params=["postgres", "redis"])
-def shop(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path, namespace: str) -> Shop:
-    place = {"DATABASE_URL": servers.postgres.url} if request.param == "postgres" else {}
-    shop = Shop(tmp_path, REDIS_URL=servers.redis.url, JOBQUEUE_NAMESPACE=f"c_{request.param}_{namespace}", **place)
-    if place:
-        shop.run("migrate")
-    return shop
+@pytest.fixture(scope="module", params=["postgres", "redis"])
+def place(request: pytest.FixtureRequest, servers: Servers) -> dict[str, str]:
+    """The environment that leads to the servers."""
+    if request.param == "redis":
+        return {"REDIS_URL": servers.redis.url}
+    asyncio.run(migrate_up(servers.postgres.url))
+    return {"REDIS_URL": servers.redis.url, "DATABASE_URL": servers.postgres.url}
+
+
+@pytest.fixture
+def shop(place: dict[str, str], tmp_path: Path, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A folder and a namespace of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jobqueue.cli.session.configure_logging", lambda *_, **__: None)  # it is for a process
+    return Desk(tmp_path, JOBQUEUE_NAMESPACE=f"c_{len(place)}_{namespace}", **place)
 
 
 def test_a_schedule_of_the_code_makes_one_job_a_tick_until_the_code_has_it_no_more(shop: Shop) -> None:
