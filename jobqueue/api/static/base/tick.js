@@ -23,24 +23,29 @@ export function why({ decision, reason, count: many }) {
 }
 
 const PARTS = { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const SHORT = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const formats = new Map();
 
 /** "Mon 30 Mar 2026, 09:00:00" on the clock of *zone*; in UTC where the browser does not know it. */
-export const inZone = (at, zone) => (at ? formatOf(zone).format(new Date(at)).replace(",", "") : "–");
+export const inZone = (at, zone) => (at ? formatOf(zone, PARTS).format(new Date(at)).replace(",", "") : "–");
+
+/** "30 Mar, 09:00" on that clock. */
+export const briefly = (at, zone) => formatOf(zone, SHORT).format(new Date(at));
 
 /** The same in UTC. */
 export const inUtc = (at) => `${inZone(at, "UTC")} UTC`;
 
-function formatOf(zone) {
-  if (!formats.has(zone)) formats.set(zone, made(zone));
-  return formats.get(zone);
+function formatOf(zone, parts) {
+  const key = `${zone} ${parts.weekday}`;
+  if (!formats.has(key)) formats.set(key, made(zone, parts));
+  return formats.get(key);
 }
 
-function made(zone) {
+function made(zone, parts) {
   try {
-    return new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZone: zone });
+    return new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: zone });
   } catch {
-    return new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZone: "UTC", timeZoneName: "short" });
+    return new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: "UTC", timeZoneName: "short" });
   }
 }
 

@@ -41,7 +41,7 @@ function Shown({ schedule }) {
   return html`
     ${schedule.source === "code" && html`<p class="notice"><${Defined} of=${schedule} /></p>`}
     <section class="card" aria-labelledby="when">
-      <h2 id="when">${schedule.description}</h2>
+      <h2 id="when" class="words">${schedule.description}</h2>
       <p><code>${definition.expression}</code> <span class="mute">${definition.timezone}${definition.seconds ? ", with seconds" : ""}</span></p>
       ${schedule.waiting > 0 && html`<p class="warning">${schedule.waiting} ${schedule.waiting === 1 ? "tick waits" : "ticks wait"} for the job before to end.</p>`}
       ${schedule.busy_job_id && html`<p class="mute">A job of it has not ended: <${JobLink} id=${schedule.busy_job_id} /></p>`}

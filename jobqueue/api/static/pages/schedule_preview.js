@@ -31,7 +31,7 @@ export function SchedulePreview({ expression, timezone, seconds }) {
   const { preview, error } = told;
   return html`
     <div class="preview">
-      <h2>${preview ? preview.description : "What it means"}</h2>
+      <h2 class="words">${preview ? preview.description : "What it means"}</h2>
       ${error && html`<p class="warning" role="alert">${error.message}</p>`}
       ${!preview && !error && html`<p class="mute">Type an expression: its next ticks are shown here.</p>`}
       ${preview && html`<${Coming} ticks=${preview.ticks} zone=${preview.timezone} rows=${SHOWN} />`}

@@ -30,10 +30,10 @@ export function Coming({ ticks, zone, rows }) {
 }
 
 const One = ({ tick, zone }) => html`
-  <${Local} at=${tick.at} zone=${zone} /> <span class="mute">${offset(tick.local)}</span> <span class="mute">${ago(tick.at, now.value)}</span>
+  <${Local} at=${tick.at} zone=${zone} /> <span class="mute">${offset(tick.local)}</span> <span class="mute">${Date.parse(tick.at) > now.value ? ago(tick.at, now.value) : "now"}</span>
   ${tick.note && html`<span class="tag warn">${tick.note}</span>`}`;
 
-/** *rows*: the API's `Tick`s with an `id`; *zones*: schedule → time zone. */
+/** *rows*: the API's `Tick`s of a schedule in *zone*, with an `id`. */
 export function TickTable({ rows, zone, busy, empty }) {
   const columns = [
     { name: "Tick", width: "14rem", cell: (tick) => html`<${Local} at=${tick.at} zone=${zone} />` },

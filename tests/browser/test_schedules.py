@@ -1,0 +1,122 @@
+"""A schedule's story in the dashboard: made while its meaning is shown, fired, paused, backfilled, removed."""
+
+import re
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
+from playwright.sync_api import Page, expect
+
+from jobqueue import Job
+from jobqueue.job import JobState
+from jobqueue.schedule import Schedule
+from tests.browser.conftest import OpenPage
+from tests.browser.corpus import EVERYTHING
+from tests.browser.stage import Stage
+from tests.browser.test_stored_text import nothing_ran
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_a_schedule_is_made_with_a_preview_fires_is_paused_and_removed(stage: Stage, page: Page) -> None:
+    page.get_by_role("link", name="Schedules").click()
+    expect(page.get_by_text("No schedule yet.")).to_be_visible()
+    page.get_by_role("link", name="New schedule").click()
+    page.get_by_label("Name").fill("greeting")
+    page.get_by_label("With seconds").check()
+    page.get_by_label("Expression").fill("* * * * * *")
+    meaning = page.get_by_role("region", name="What it means")
+    expect(meaning.get_by_role("heading")).to_have_text("every second")
+    expect(meaning.get_by_role("listitem")).to_have_count(5)
+    page.get_by_label("Task").fill("greet")
+    page.get_by_label("Payload, JSON").fill('{"name": "Ada"}')
+    page.get_by_role("button", name="Make it").click()
+
+    ticks = page.get_by_role("table", name="Ticks")
+    expect(ticks.locator("[data-row]").first).to_contain_text("On time.")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".titled .state")).to_have_text("paused")
+    page.get_by_role("button", name="Remove").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Remove")).to_be_disabled()
+    dialog.get_by_label("Type the schedule's name").fill("greeting")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(page).to_have_url(re.compile(r"#/schedules$"))
+    expect(page.get_by_text("No schedule yet.")).to_be_visible()
+
+
+def test_a_job_leads_to_its_schedule_and_back(stage: Stage, page: Page) -> None:
+    stage.do(lambda: stage.queue.schedules.upsert("build", "@yearly", Job("report.build", {"title": "Sales"})))
+
+    page.goto(f"{stage.url}#/schedules/build")
+    page.get_by_role("button", name="Run now").click()
+    page.get_by_role("table", name="Ticks").get_by_role("link").click()
+
+    expect(page.locator(".facts")).to_contain_text("none: asked for")
+    page.locator(".facts").get_by_role("link", name="build").click()
+    expect(page.get_by_role("heading", name="build", exact=True)).to_be_visible()
+    expect(page.locator("main")).to_contain_text("At 00:00 on the 1st of January", ignore_case=True)
+
+
+def test_a_wrong_expression_is_said_while_it_is_typed_and_an_edit_counts_from_then_on(
+    stage: Stage, open_page: OpenPage
+) -> None:
+    stage.do(
+        lambda: stage.queue.schedules.upsert(
+            "digest", "30 2 * * *", Job("greet", {"name": "Ada"}), timezone="Europe/Berlin", misfire="all"
+        )
+    )
+    watch = open_page(f"{stage.url}#/schedules/digest/edit")
+    watch.expected.append("status of 422")
+    page = watch.page
+    meaning = page.get_by_role("region", name="What it means")
+    expect(meaning.get_by_role("listitem")).to_have_count(5)
+
+    page.get_by_label("Expression").fill("61 2 * * *")
+    expect(meaning.get_by_role("alert")).to_contain_text("61")
+    page.get_by_label("Expression").fill("45 2 * * *")
+    expect(meaning.get_by_role("heading")).to_contain_text("02:45")
+    page.get_by_role("button", name="Change it").click()
+
+    expect(page.get_by_text("all, after 1m")).to_be_visible()
+    expect(page.get_by_role("list", name="Coming ticks").get_by_role("listitem").first).to_contain_text("02:45:00")
+
+
+def test_one_of_the_code_offers_no_change_and_is_backfilled_after_a_count(stage: Stage, page: Page) -> None:
+    hourly = Schedule.of("tidy", "@hourly", Job("greet", {"name": "Ada"}))
+    stage.do(lambda: stage.queue.schedules.declare([hourly], app="shop.jobs"))
+
+    page.goto(f"{stage.url}#/schedules/tidy")
+    expect(page.locator(".notice")).to_contain_text("defined in the code of shop.jobs")
+    expect(page.get_by_role("button", name="Remove")).to_have_count(0)
+    expect(page.get_by_role("link", name="Edit")).to_have_count(0)
+    page.get_by_role("button", name="Backfill").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("From").fill("2026-01-01T00:30:00")
+    dialog.get_by_label("To, without it").fill("2026-01-02T00:30:00")
+    dialog.get_by_role("button", name="Count").click()
+    expect(dialog).to_contain_text("24 jobs would be queued")
+    dialog.get_by_role("button", name="Queue 24").click()
+
+    expect(dialog).to_contain_text("24 of 24 queued")
+    dialog.get_by_role("button", name="Close").click()
+    job = page.get_by_role("table", name="Ticks").get_by_role("link").first
+    expect(job).to_be_visible()
+    stage.until(JobState.COMPLETED, str(job.get_attribute("title")))
+
+
+def test_hostile_text_in_a_schedule_is_text(stage: Stage, page: Page) -> None:
+    stage.shop.message = EVERYTHING[:1900]
+    job = Job("order.ship", {"order": EVERYTHING})
+    stage.do(lambda: stage.queue.schedules.upsert("constructor", "@yearly", job))
+    stage.do(
+        lambda: stage.queue.schedules.declare([Schedule.of("__proto__".strip("_"), "@yearly", job)], app=EVERYTHING)
+    )
+
+    for where in ("schedules", "schedules/constructor", "schedules/proto", "schedules/constructor/edit"):
+        page.goto(f"{stage.url}#/{where}")
+        expect(page.locator("main h1")).to_be_visible()
+        expect(page.locator(".skeleton")).to_have_count(0)
+        nothing_ran(page, where)
+    page.goto(f"{stage.url}#/schedules/proto")
+    expect(page.locator(".notice")).to_contain_text("<script>")
