@@ -113,10 +113,10 @@ def test_hostile_text_in_a_schedule_is_text(stage: Stage, page: Page) -> None:
         lambda: stage.queue.schedules.declare([Schedule.of("__proto__".strip("_"), "@yearly", job)], app=EVERYTHING)
     )
 
-    for where in ("schedules", "schedules/constructor", "schedules/proto", "schedules/constructor/edit"):
+    for where in ("schedules", "schedules/constructor", "schedules/toString", "schedules/constructor/edit"):
         page.goto(f"{stage.url}#/{where}")
         expect(page.locator("main h1")).to_be_visible()
         expect(page.locator(".skeleton")).to_have_count(0)
         nothing_ran(page, where)
-    page.goto(f"{stage.url}#/schedules/proto")
+    page.goto(f"{stage.url}#/schedules/toString")
     expect(page.locator(".notice")).to_contain_text("<script>")
