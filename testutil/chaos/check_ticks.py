@@ -8,8 +8,9 @@ from typing import Final
 
 from testutil.chaos.check_recovery import quantiles
 from testutil.chaos.editions import Edition
-from testutil.chaos.evidence import MADE, TERMINAL, Evidence
+from testutil.chaos.evidence import MADE, OWN_FAULTS, TERMINAL, Evidence
 from testutil.chaos.final import Tick
+from testutil.chaos.history import Fault
 from testutil.chaos.tick_book import Book, books, ticks_of
 from testutil.chaos.timetable import GRACE
 
@@ -18,9 +19,8 @@ _GRACE_MS: Final = int(GRACE.total_seconds() * 1000)
 _LOOKS_S: Final = 5.0
 """How long before it was missed what kept a tick from being decided may have ended: schedulers connect again."""
 _EDITS_LAST_S: Final = 30.0
-_SPARE_SCHEDULERS: Final = ("worker.", "producer.", "scheduler.", "history.", "link.")
-"""Kinds of faults that leave at least one scheduler at work."""
-_BEGIN_ANEW: Final = ("scheduler.kill", "scheduler.term")
+_SPARE_REDIS: Final = (*OWN_FAULTS, "link.")
+"""Kinds of faults in which schedulers reach Redis."""
 _MISSED: Final = ("missed", "made_up", "caught_up")
 
 # What a reason demands: the misfire rules, then the overlap rules, under which it may be given; () any.
@@ -182,25 +182,44 @@ def early(book: Book, _evidence: Evidence) -> Iterator[Finding]:
 
 
 def late(book: Book, evidence: Evidence) -> Iterator[Finding]:
-    """Ticks that were missed although nothing was broken that schedulers need."""
+    """Ticks that were missed although a scheduler was there all the time, and nothing was broken that it needs."""
     for row in book.rows:
-        if row.reason in _MISSED and not _hindered(evidence, book.name, row.first_ms / 1000, row.at_ms / 1000):
+        tick, at = row.tick_ms / 1000, row.at_ms / 1000
+        if row.reason in _MISSED and _attended(evidence, tick) and not _hindered(evidence, book.name, tick, at):
             yield _finding(f"{_short(row)}: nothing was in the way", row.at_ms, row.at_ms)
 
 
-def _hindered(evidence: Evidence, name: str, since: float, at: float) -> bool:
-    """Whether a fault may have kept every scheduler from a tick, or an editor that died from its edit. Where Postgres
-    is away, schedulers go on with what they know; only one that begins then knows nothing."""
-    near = [each for each in evidence.faults if each.began <= at and each.ended + _LOOKS_S >= since]
-    if any(not each.kind.startswith(_SPARE_SCHEDULERS) for each in near):
-        return True
-    if any(each.kind.startswith("history.") for each in near) and any(each.kind in _BEGIN_ANEW for each in near):
-        return True
+def _attended(evidence: Evidence, tick: float) -> bool:
+    """Whether one scheduler lived from a tick to the end of its grace, neither dead nor stopped, and knew of it:
+    one that begins while Postgres is away knows nothing."""
+    until = tick + _GRACE_MS / 1000
+    for line in evidence.logs:
+        if line.event != "scheduler.started":
+            continue
+        process = line.member, line.generation
+        away = [each.ended for each in evidence.faults if _history(each) and each.began <= line.at <= each.ended]
+        knows = max([line.at, *away]) + _LOOKS_S
+        stopped = any(began <= until and ended >= tick for began, ended in evidence.stops.get(process, ()))
+        if knows <= tick and evidence.deaths.get(process, until) >= until and not stopped:
+            return True
+    return False
+
+
+def _hindered(evidence: Evidence, name: str, tick: float, at: float) -> bool:
+    """Whether a fault kept schedulers from Redis, or an editor from ending its edit."""
+    for fault in evidence.faults:
+        near = fault.began <= at and fault.ended + _LOOKS_S >= tick
+        if near and not fault.kind.startswith(_SPARE_REDIS):
+            return True
     return any(
-        change.name == name and change.began <= at and (change.answer != "done" or change.ended + _LOOKS_S >= since)
+        change.name == name and change.began <= at and (change.answer != "done" or change.ended + _LOOKS_S >= tick)
         for change in evidence.changes
-        if change.began >= since - _EDITS_LAST_S
+        if change.began >= tick - _EDITS_LAST_S
     )
+
+
+def _history(fault: Fault) -> bool:
+    return fault.kind.startswith("history.")
 
 
 def overlapped(book: Book, evidence: Evidence) -> Iterator[Finding]:

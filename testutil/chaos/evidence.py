@@ -112,6 +112,7 @@ class Evidence:
     incarnations: dict[str, Incarnation]
     stops: dict[tuple[str, int], list[tuple[float, float]]]
     confirmed: dict[str, list[Settled]]
+    deaths: dict[tuple[str, int], float]
     changes: list[Change]
     ticked: list[Ticked]
 
@@ -195,6 +196,7 @@ def gather(
         incarnations={},
         stops=defaultdict(list),
         confirmed=defaultdict(list),
+        deaths={},
         changes=[],
         ticked=[],
     )
@@ -293,6 +295,7 @@ def _take_events(evidence: Evidence, events: Sequence[Event]) -> None:
         elif process in stopped and event.what in ("continued", "killed", "ended"):
             evidence.stops[process].append((stopped.pop(process), event.at))
         if event.what in ("killed", "ended", "terminated"):
+            evidence.deaths.setdefault(process, event.at)
             for incarnation in of_process[process]:
                 incarnation.endings.append(Ending(at=event.at, why=event.what))
     for process, at in stopped.items():

@@ -64,8 +64,7 @@ async def run(
     async with _stage(profile, seed, folder, binary or profile.binary) as stage:
         drawn = plan(seed, seconds, profile) if faults is None else faults
         async with watching(stage):
-            await begin_schedules(*stage.doors, folder, profile.schedules)
-            began, struck = await _suffer(stage, drawn, seconds)
+            began, struck = await _suffer(stage, drawn, seconds, profile.schedules)
             final = await _settle_down(stage, drain_s, profile.schedules)
         rules = Rules(loses=profile.loses, weak_ok=seconds < _SHORTEST_FOR_STALE_S, lease_s=profile.lease_s)
         verdict = await asyncio.to_thread(check, folder, final, rules)
@@ -145,9 +144,12 @@ async def _open_postgres() -> AsyncIterator[PostgresServer]:
         await asyncio.to_thread(postgres.stop)
 
 
-async def _suffer(stage: Stage, faults: Sequence[Fault], seconds: float) -> tuple[float, list[Struck]]:
+async def _suffer(
+    stage: Stage, faults: Sequence[Fault], seconds: float, schedules: Sequence[str]
+) -> tuple[float, list[Struck]]:
     """The faults, beginning when jobs run; then what is left of the time in quiet."""
     await _wait_for_work(stage)
+    await begin_schedules(*stage.doors, stage.folder, schedules)
     sampling = asyncio.create_task(sample(stage.topology.direct_url, stage.folder))
     tending = asyncio.create_task(_tend(stage.crew))
     began = time.time()
@@ -162,10 +164,20 @@ async def _suffer(stage: Stage, faults: Sequence[Fault], seconds: float) -> tupl
 
 
 async def _wait_for_work(stage: Stage) -> None:
-    """Every worker has run a job: its history holds something."""
+    """Every worker has run a job: its history holds something; and every scheduler says that it has started."""
     deadline = time.monotonic() + _STARTED_LIMIT_S
-    names = [member.name for member in stage.crew.of("worker")]
-    while not all(any(path.stat().st_size for path in stage.folder.glob(f"{name}.*.jsonl")) for name in names):
+    workers = [member.name for member in stage.crew.of("worker")]
+    schedulers = [member.name for member in stage.crew.of("scheduler")]
+
+    def at_work() -> bool:
+        return all(
+            any(path.stat().st_size for path in stage.folder.glob(f"{name}.*.jsonl")) for name in workers
+        ) and all(
+            any(b"scheduler.started" in path.read_bytes() for path in stage.folder.glob(f"{name}.*.log"))
+            for name in schedulers
+        )
+
+    while not at_work():
         if time.monotonic() > deadline:
             raise TimeoutError(f"the crew did not begin to work within {_STARTED_LIMIT_S:g} s; see {stage.folder}")
         await asyncio.sleep(0.1)

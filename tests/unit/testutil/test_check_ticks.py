@@ -12,7 +12,7 @@ from testutil.chaos.check import judge
 from testutil.chaos.editions import Edition
 from testutil.chaos.evidence import gather
 from testutil.chaos.final import Executed, FinalState, Tick
-from testutil.chaos.history import Edited, Editing, End, Fault, Record, Start, Ticked
+from testutil.chaos.history import Edited, Editing, End, Event, Fault, Logged, Record, Start, Ticked
 from testutil.chaos.timetable import SCHEDULES, beginnings, edits, expression, period_of
 from testutil.chaos.verdict import Rules, Verdict
 
@@ -27,10 +27,16 @@ class Story:
         self.final = FinalState()
         self.records: list[tuple[str, Record]] = []
         self.faults: list[Fault] = []
+        self.events: list[Event] = []
+        self.logs: list[Logged] = []
+        for number in range(2):
+            self.scheduler(number, 50.0)
         self._numbers = itertools.count(1)
 
     def judged(self, rules: Rules = QUIET) -> Verdict:
-        return judge(gather(self.final, rules, records=self.records, faults=self.faults))
+        return judge(
+            gather(self.final, rules, records=self.records, faults=self.faults, events=self.events, logs=self.logs)
+        )
 
     def edition(self, version: int, since: float, *, state: str = "active", every: int = 1, **rules: str) -> None:
         options = {"misfire": "once", "overlap": "allow", "queue": "q", **rules}
@@ -95,6 +101,15 @@ class Story:
         self.records.append(("producer-0.1", Editing(at=at, n=n, op=op, name="s", mark=mark)))
         done = Edited(at=at + 0.1, n=n, op=op, name="s", mark=mark, answer=answer, version=version, jobs=jobs or [])
         self.records.append(("producer-0.1", done))
+
+    def scheduler(self, number: int, at: float, generation: int = 1) -> None:
+        """One of the schedulers has started."""
+        self.logs.append(
+            Logged(member=f"scheduler-{number}", generation=generation, at=at, event="scheduler.started", fields={})
+        )
+
+    def event(self, what: str, number: int, at: float) -> None:
+        self.events.append(Event(at=at, what=what, member=f"scheduler-{number}", generation=1, pid=number))
 
     def fault(self, kind: str, began: float, ended: float, **more: Any) -> None:
         self.faults.append(Fault(n=len(self.faults), kind=kind, began=began, ended=ended, **more))
@@ -340,6 +355,7 @@ def missed_in_quiet(story: Story) -> None:
 
 def missed_with_schedulers_left(story: Story) -> None:
     missed_in_quiet(story)
+    story.event("killed", 0, 100)
     story.fault("scheduler.kill", 100, 112)
     story.fault("worker.kill", 100, 112)
 
@@ -453,6 +469,38 @@ def test_what_forgetful_servers_explain_is_measured(rule: str) -> None:
     name = rule.partition(" ")[0]
     assert verdict.failures[name] == 0, verdict.details
     assert verdict.measures[f"{name}_async"] > 0  # type: ignore[operator]
+
+
+def killed(story: Story) -> None:
+    story.event("killed", 1, 109)
+
+
+def stopped(story: Story) -> None:
+    story.event("stopped", 1, 109)
+
+
+def only_begun(story: Story) -> None:
+    """And before it had looked what there is to be fired."""
+    killed(story)
+    story.scheduler(1, 106, generation=2)
+
+
+def begun_without_postgres(story: Story) -> None:
+    killed(story)
+    story.scheduler(1, 95, generation=2)
+    story.fault("history.stop", 94, 112)
+
+
+@pytest.mark.parametrize("other", [killed, stopped, only_begun, begun_without_postgres])
+def test_what_no_scheduler_could_have_fired_is_no_fault(other: Callable[[Story], None]) -> None:
+    story = Story()
+    missed_in_quiet(story)
+    story.event("killed", 0, 90)
+    other(story)
+
+    verdict = story.judged()
+
+    assert verdict.ok, verdict.details
 
 
 def test_an_edit_whose_editor_died_excuses_what_was_missed_meanwhile() -> None:
