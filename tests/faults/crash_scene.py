@@ -137,8 +137,7 @@ class CrashScene:
 
     async def close(self) -> None:
         try:
-            if self.jobs:
-                await self._audit()
+            await self._audit()
         finally:
             for process in self._processes:
                 process.kill()
@@ -146,6 +145,8 @@ class CrashScene:
             await self.queue.close()
 
     async def _audit(self) -> None:
+        if not self.jobs:
+            return
         queues = sorted({job.queue for job in self.jobs})
         stats = await self.all_over(*queues)
         await self._no_dead_consumers(queues)
