@@ -44,9 +44,13 @@ async def ship_waiting(
     for queue in await journal.waiting_in(queues, kind):
         epoch = await journal.epoch(queue)
         if epoch is not None:
-            kinds = [each for each in _KINDS if await journal.waiting_in([queue], each)] if kind is None else [kind]
+            kinds = await _waiting_kinds(journal, queue) if kind is None else [kind]
             total += sum([await ship_stream(journal, archive, queue, each, epoch) for each in kinds])
     return total
+
+
+async def _waiting_kinds(journal: Journal, queue: str) -> list[JournalKind]:
+    return [kind for kind in _KINDS if await journal.waiting_in([queue], kind)]
 
 
 async def ship_stream(journal: Journal, archive: Archive, queue: str, kind: JournalKind, epoch: str) -> int:
