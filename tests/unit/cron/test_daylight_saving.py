@@ -119,6 +119,55 @@ def test_the_same_ticks_backwards(zone: str, expression: str, after: str, ticks:
     assert [local(tick, zone) for tick in reversed(found)] == [datetime.fromisoformat(t).isoformat() for t in ticks]
 
 
+@pytest.mark.parametrize(("zone", "expression", "after", "ticks"), TABLE, ids=[f"{row[0]} {row[1]}" for row in TABLE])
+def test_the_tick_before_a_tick_is_another_one(zone: str, expression: str, after: str, ticks: list[str]) -> None:
+    cron = CronSchedule.parse(expression, timezone=zone)
+    first = datetime.fromisoformat(ticks[0])
+
+    last = cron.previous(first)
+
+    assert last is not None
+    assert last < first
+    assert cron.next(last) == first
+
+
+@pytest.mark.parametrize(
+    ("expression", "before", "tick"),
+    [
+        # Between the two passes of 02:00 to 02:59, and after both.
+        ("30 2 * * *", "2026-10-25T02:10+01:00", "2026-10-25T02:30:00+02:00"),
+        ("30 2 * * *", "2026-10-25T02:00+01:00", "2026-10-25T02:30:00+02:00"),
+        ("30 2 * * *", "2026-10-25T03:30+01:00", "2026-10-25T02:30:00+02:00"),
+        ("*/30 2 * * *", "2026-10-25T02:10+01:00", "2026-10-25T02:00:00+01:00"),
+        ("*/30 2 * * *", "2026-10-25T02:00+01:00", "2026-10-25T02:30:00+02:00"),
+        # Months later.
+        ("30 2 25 10 *", "2026-12-01T00:00+01:00", "2026-10-25T02:30:00+02:00"),
+        ("*/30 2 25 10 *", "2026-12-01T00:00+01:00", "2026-10-25T02:30:00+01:00"),
+        ("30 2 29 3 *", "2026-12-01T00:00+01:00", "2026-03-29T03:00:00+02:00"),
+        ("*/30 2 29 3 *", "2026-12-01T00:00+01:00", "2025-03-29T02:30:00+01:00"),
+    ],
+)
+def test_the_last_tick_before_an_instant_after_the_clock_was_set(expression: str, before: str, tick: str) -> None:
+    cron = CronSchedule.parse(expression, timezone="Europe/Berlin")
+
+    assert local(cron.previous(datetime.fromisoformat(before)), "Europe/Berlin") == tick
+
+
+@pytest.mark.parametrize(
+    ("expression", "tick"),
+    [
+        ("30 2 25 10 *", "2026-10-25T02:30:00+02:00"),
+        ("*/30 2 25 10 *", "2026-10-25T02:00:00+02:00"),
+        ("30 2 29 3 *", "2026-03-29T03:00:00+02:00"),
+        ("*/30 2 29 3 *", "2027-03-29T02:00:00+02:00"),
+    ],
+)
+def test_the_next_tick_when_the_clock_is_set_months_later(expression: str, tick: str) -> None:
+    cron = CronSchedule.parse(expression, timezone="Europe/Berlin")
+
+    assert local(cron.next(datetime(2026, 1, 1, tzinfo=UTC)), "Europe/Berlin") == tick
+
+
 @pytest.mark.parametrize("expression", ["30 2 * * *", "5,35 1-3 * * *", "0 0-23 * * *"])
 def test_a_fixed_time_said_twice_is_not_due_again_when_asked_between_the_two(expression: str) -> None:
     """cronsim answers with 02:30 in summer time here, half an hour before it was asked."""
