@@ -15,7 +15,9 @@ from jobqueue.embedded import RedisServer, start_redis
 from jobqueue.job import Job
 from jobqueue.outcome import COMPLETED, Dead, DeadReason, Failure
 from jobqueue.repository.base import LetterFilter
+from jobqueue.repository.schedules import TickFilter
 from jobqueue.scheduler.ship import ship_queue
+from tests.contract.test_tick_records import minutes, record
 from testutil.eventually import eventually
 
 Q = "default"
@@ -134,6 +136,49 @@ async def test_f72_a_trim_that_a_replica_has_not_heard_of_doubles_no_row(sides: 
     assert (await new.queue.stats(Q)).journal == 0
 
 
+@pytest.mark.parametrize("old_ships_first", [True, False])
+async def test_f72_the_record_of_ticks_is_whole_and_not_doubled_after_a_failover(
+    sides: tuple[Side, Side], old_ships_first: bool
+) -> None:
+    """Decisions about ticks: those shipped, those waiting and those of the new primary are recorded once each."""
+    old, new = sides
+    shipped, waiting, mine, discarded = ([record(10 * k + n, queue=Q) for n in range(10)] for k in range(4))
+    await old.queue.parts.broker.timetable.note(shipped)
+    await old.ship()
+    await old.queue.parts.broker.timetable.note(waiting)
+    await eventually(lambda: _same_ticks(old, new), within_s=20)
+
+    new.tell("REPLICAOF", "NO", "ONE")
+    await asyncio.gather(new.queue.parts.broker.timetable.note(mine), old.queue.parts.broker.timetable.note(discarded))
+    for side in [old, new] if old_ships_first else [new, old]:
+        await side.ship()
+    await new.ship()
+
+    found, _ = await new.queue.parts.ticks.search(TickFilter(), limit=100)
+    recorded = Counter(each.job_id for each in found)
+    kept = [each.job_id for each in (*shipped, *waiting, *mine)]
+    assert {job_id: recorded[job_id] for job_id in kept} == dict.fromkeys(kept, 1)
+    assert await new.queue.parts.broker.journal.waiting_in([Q], "ticks") == []
+    if not old_ships_first:
+        assert len(found) == 30
+
+
+async def test_f72_a_trim_of_ticks_that_a_replica_has_not_heard_of_doubles_no_row(sides: tuple[Side, Side]) -> None:
+    """A failover that forgets that the record of ticks was trimmed ships none of it again."""
+    old, new = sides
+    await old.queue.parts.broker.timetable.note([record(n, queue=Q) for n in range(30)])
+    await eventually(lambda: _same_ticks(old, new), within_s=20)
+    new.tell("REPLICAOF", "NO", "ONE")
+    await old.ship()
+    assert await new.queue.parts.broker.journal.waiting_in([Q], "ticks") == [Q]
+
+    await new.ship()
+
+    found, _ = await new.queue.parts.ticks.search(TickFilter(), limit=100)
+    assert sorted(minutes(found)) == list(range(30))
+    assert await new.queue.parts.broker.journal.waiting_in([Q], "ticks") == []
+
+
 async def test_a_trim_meant_for_the_old_primary_leaves_the_new_one_alone(sides: tuple[Side, Side]) -> None:
     old, new = sides
     await new.queue.parts.broker.journal.primary(Q)
@@ -144,6 +189,11 @@ async def test_a_trim_meant_for_the_old_primary_leaves_the_new_one_alone(sides: 
     assert await new.queue.parts.broker.journal.primary(Q) != old_name
     await new.queue.parts.broker.journal.trim(Q, "journal", upto="9999999999999-0", primary=old_name)
     assert (await new.queue.stats(Q)).journal == 3
+
+
+async def _same_ticks(old: Side, new: Side) -> bool:
+    pages = [await side.queue.parts.broker.timetable.records(Q, limit=100) for side in (old, new)]
+    return bool(pages[0][0]) and pages[0] == pages[1]
 
 
 async def _same_journal(old: Side, new: Side) -> bool:

@@ -15,12 +15,19 @@ from jobqueue.config import PostgresSettings
 from jobqueue.embedded import PostgresServer
 from jobqueue.errors import RepositoryError
 from jobqueue.repository.base import ExecutionFilter, LetterFilter
-from jobqueue.repository.postgres import PostgresApiKeys, PostgresAuditLog
+from jobqueue.repository.postgres import (
+    PostgresApiKeys,
+    PostgresAuditLog,
+    PostgresScheduleStore,
+    PostgresTickRecords,
+)
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.executions import PostgresExecutions
 from jobqueue.repository.postgres.migrate import migrate_up, migration_status
+from jobqueue.repository.schedules import TickFilter
+from tests.contract.test_schedule_store import changed, first
 from tests.integration.postgres.conftest import Connect, dead_letters_of
-from tests.integration.postgres.journal import FileJournal, dead_letter, execution, job_id_of, ship_all
+from tests.integration.postgres.journal import FileJournal, dead_letter, execution, job_id_of, ship_all, tick
 from tests.integration.postgres.test_dead_letters import FakeBroker
 
 PAGE = Path(__file__).parents[3] / "docs/reference/sql-schema.md"
@@ -105,7 +112,32 @@ async def test_the_run_role_keeps_keys_and_audit_log(run_url: str, connect: Conn
     assert len((await log.list(actor="a", action="b", target="c", limit=1, after=None))[0]) == 1
 
 
+async def test_the_run_role_keeps_schedules_and_the_record_of_ticks(
+    run_url: str, connect: Connect, tmp_path: Path
+) -> None:
+    database, now = connect(run_url), datetime.now(UTC)
+    archive, store, records = PostgresArchive(database), PostgresScheduleStore(database), PostgresTickRecords(database)
+
+    assert await store.put(first("a"), expected=0)
+    assert await store.put(changed(first("a")), expected=1)
+    await store.add_missing([first("a"), first("b")])
+    assert [each.version for each in await store.list()] == [2, 1]
+    assert await store.get("b") == first("b")
+    assert await store.revision() > 0
+    await ship_all(archive, FileJournal(tmp_path / "ticks", entries=30), kind="ticks")
+    async with archive.cursor("mail", "ticks", "e1", "new") as cursor:
+        assert cursor is not None
+        await cursor.ship(executions=[], dead_letters=[], ticks=[tick(1), tick(31)], upto="9-0")
+    await archive.retire(keep_successes=timedelta(days=7), keep_failures=timedelta(days=30))
+    assert len((await records.search(TickFilter(), limit=99))[0]) == 31
+    assert len(await records.newest(["digest0", "digest1"])) == 2
+    assert len(await records.fired("digest0", since=now - timedelta(days=1), until=now)) == 10
+
+
 FORBIDDEN = [
+    "DELETE FROM jobqueue.schedules",
+    "UPDATE jobqueue.schedule_ticks SET decision = 'fired'",
+    "DELETE FROM jobqueue.schedule_ticks",
     "DROP TABLE jobqueue.executions",
     "DELETE FROM jobqueue.executions",
     "UPDATE jobqueue.executions SET outcome = 'completed'",
