@@ -10,6 +10,7 @@ from jobqueue.app import JobQueue
 from jobqueue.broker.base import QueueStats
 from jobqueue.broker.repair import readd_stranded
 from jobqueue.broker.server import ServerFacts
+from jobqueue.cli.cron.late import undecided
 from jobqueue.cli.encryption import is_open_postgres, is_open_redis
 from jobqueue.cli.exit import OK, UNHEALTHY
 from jobqueue.cli.inspection import SetBack, set_back, violations
@@ -73,6 +74,9 @@ async def _examine(jobs: JobQueue, settings: Settings) -> AsyncIterator[Finding]
         yield finding
     if redis_up:
         async for finding in _queues(jobs, with_letters=postgres_up):
+            yield finding
+    if redis_up and postgres_up:
+        async for finding in _schedules(jobs):
             yield finding
 
 
@@ -191,6 +195,19 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
         )
     else:
         yield Finding(about="migrations", state="ok", what=f"all {len(statuses)} applied")
+
+
+async def _schedules(jobs: JobQueue) -> AsyncIterator[Finding]:
+    try:
+        late = await undecided(jobs)
+    except JobQueueError as error:
+        yield Finding(about="schedules", state="failed", what=f"not looked at: {error}")
+        return
+    if late:
+        name, tick = late[0]
+        many = f"{counted(len(late), 'schedule')} with ticks that nobody has decided"
+        what = f"{many}, the first that of {name} at {tick.isoformat()}; is a `jobqueue scheduler` running?"
+        yield Finding(about="schedules", state="warning", what=what)
 
 
 async def _queues(jobs: JobQueue, *, with_letters: bool) -> AsyncIterator[Finding]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from jobqueue.cli.main import main
@@ -45,10 +46,10 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Desk(Shop):
-    """A shop whose `jobqueue cron`, `audit`, `job` and `queue` run in this process."""
+    """A shop whose `jobqueue cron` and other short commands run in this process."""
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        if arguments[0] not in ("cron", "audit", "job", "queue"):
+        if arguments[0] not in ("cron", "audit", "job", "queue", "doctor"):
             return super().run(*arguments, code=code, **environment)
         done = CliRunner().invoke(main, list(arguments), env=self.environment | environment)
         assert done.exit_code == code, f"{arguments} exited {done.exit_code}\n{done.output}\n{done.exc_info}"
@@ -192,6 +193,26 @@ def test_what_is_asked_of_a_schedule_that_there_is_not_is_told(shop: Shop) -> No
     assert "no schedule named 'weekly' (there are: nightly)" in unknown.stderr
     assert "must not be in the future" in ahead.stderr
     assert actions(shop) == ["create"]
+
+
+def test_the_doctor_warns_of_ticks_that_nobody_decides(shop: Shop, servers: Servers) -> None:
+    shop.run("cron", "add", "ticker", "* * * * * *", "greet", "--seconds")
+    quiet = shop.json("doctor")
+    set_back(shop, servers, "ticker", minutes=2)
+    late = {each["about"]: each for each in shop.json("doctor")}
+
+    assert "schedules" not in {each["about"] for each in quiet}
+    assert late["schedules"]["state"] == "warning"
+    assert "1 schedule with ticks that nobody has decided, the first that of ticker" in late["schedules"]["what"]
+    assert "is a `jobqueue scheduler` running?" in late["schedules"]["what"]
+
+
+def set_back(shop: Shop, servers: Servers, name: str, *, minutes: int) -> None:
+    """Let its newest decided tick be so long ago, as if no scheduler had run since."""
+    key = f"{{{shop.environment['JOBQUEUE_NAMESPACE']}:default}}:cron"
+    with redis.Redis.from_url(servers.redis.url, decode_responses=True) as client:
+        version, last_ms, *rest = str(client.hget(key, name)).split()
+        client.hset(key, name, " ".join([version, str(int(last_ms) - minutes * 60_000), *rest]))
 
 
 def fired(shop: Shop) -> list[dict[str, Any]]:
