@@ -1,4 +1,4 @@
-"""What tests of programs that use jobqueue import: a queue in memory, a clock, `drain`, `assert_enqueued`.
+"""What tests of programs import: a queue in memory, a clock, `drain`, `fire_due`, `assert_enqueued`.
 
 Nothing here needs a server. `jobqueue.testing.plugin` has fixtures for pytest.
 """
@@ -8,6 +8,7 @@ from jobqueue.testing.clock import ManualClock
 from jobqueue.testing.memory import MemoryBroker, MemoryDeadLetters
 from jobqueue.testing.queue import memory_queue
 from jobqueue.testing.runner import drain
+from jobqueue.testing.schedules import fire_due
 
 __all__ = [
     "ManualClock",
@@ -16,5 +17,6 @@ __all__ = [
     "assert_enqueued",
     "drain",
     "enqueued",
+    "fire_due",
     "memory_queue",
 ]
