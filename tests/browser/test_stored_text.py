@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
 from playwright.sync_api import Page, Route, expect
 
+from jobqueue import Job
 from jobqueue.access.scope import Kind
 from jobqueue.job import JobState
 from tests.browser.conftest import OpenPage, sign_in
@@ -17,7 +18,7 @@ from tests.browser.stage import Stage
 
 pytestmark = pytest.mark.timeout(180)
 # Not text but words that the page decides by.
-KEPT = {"state", "outcome", "status", "postgres", "kind", "priority", "can", "scopes"}
+KEPT = {"state", "outcome", "status", "postgres", "kind", "priority", "can", "scopes", "decision", "source"}
 
 
 def test_hostile_text_that_was_stored_is_shown_as_text(guarded: Stage, open_page: OpenPage) -> None:
@@ -51,15 +52,18 @@ def test_hostile_text_that_was_stored_is_shown_as_text(guarded: Stage, open_page
 def test_hostile_text_in_every_field_of_every_answer_is_shown_as_text(guarded: Stage, open_page: OpenPage) -> None:
     (dead,) = guarded.enqueue("order.ship", order="A-17")
     (running,) = guarded.enqueue("report.build", title="Sales")
+    guarded.do(lambda: guarded.queue.schedules.upsert("digest", "@yearly", Job("greet", {"name": "Ada"})))
+    guarded.do(lambda: guarded.queue.schedules.run("digest"))
     guarded.until_dead(1)
     guarded.until(JobState.RUNNING, running)
     watch = open_page(guarded.url)
-    watch.expected.append("api/v1/events")
+    watch.expected += ["api/v1/events", "schedules/%3Cscript"]
     page = watch.page
     sign_in(page, guarded.key())
     page.route("**/api/v1/**", poisoned)
 
-    for where in ("overview", "jobs", "queues", "dead", "workers", "keys", f"jobs/{dead}", f"jobs/{running}"):
+    shown = ("overview", "jobs", "queues", "dead", "schedules", "schedules/digest", "workers", "keys")
+    for where in (*shown, f"jobs/{dead}", f"jobs/{running}"):
         page.goto(f"{guarded.url}#/{where}")
         page.reload()
         expect(page.locator("main")).to_contain_text(CORPUS[1])
