@@ -28,7 +28,7 @@ class CronScene(CrashScene):
 
     def __init__(self, redis_url: str, namespace: str, database_url: str, folder: Path) -> None:
         super().__init__(redis_url, namespace, database_url, folder)
-        self._queues = {QUEUE}
+        self.queues = {QUEUE}
 
     # Processes
 
@@ -41,9 +41,9 @@ class CronScene(CrashScene):
             await self.at_work(process)
         return processes
 
-    def begin_scheduler(self, **environment: str) -> Process:
+    def begin_scheduler(self, *, crash_at: str = "", **environment: str) -> Process:
         """One that says when it is at work."""
-        return self.scheduler(LOG_LEVEL="info", **environment)
+        return self.scheduler(crash_at=crash_at, LOG_LEVEL="info", **environment)
 
     async def at_work(self, process: Process) -> None:
         """Wait until a scheduler or worker says that it has started."""
@@ -51,14 +51,14 @@ class CronScene(CrashScene):
 
     def ticker(self, **environment: str) -> Process:
         """A worker for the jobs of ticks."""
-        return self.run("worker", "-A", "tests.faults.cron_app:registry", "-q", ",".join(self._queues), **environment)
+        return self.run("worker", "-A", "tests.faults.cron_app:registry", "-q", ",".join(self.queues), **environment)
 
     # Schedules
 
     async def upsert(self, name: str, expression: str = EACH_SECOND, *, mark: int = 0, **rules: Any) -> ScheduleStatus:
         """Its jobs carry the *mark*; *rules* as in `queue.schedules.upsert`, and `queue`."""
         queue = rules.pop("queue", QUEUE)
-        self._queues.add(queue)
+        self.queues.add(queue)
         return await self.queue.schedules.upsert(
             name, expression, Job("tick", {"mark": mark}, queue=queue), seconds=True, **rules
         )
@@ -74,8 +74,9 @@ class CronScene(CrashScene):
         return stands_ms
 
     async def last_ms(self, name: str, queue: str = QUEUE) -> int:
-        """Its newest decided tick."""
-        return (await self.queue.parts.broker.timetable.look(queue, [name])).standings[name].last_ms
+        """Its newest decided tick; 0: it does not stand there."""
+        standing = (await self.queue.parts.broker.timetable.look(queue, [name])).standings.get(name)
+        return standing.last_ms if standing is not None else 0
 
     async def decided(self, name: str, until_ms: int, queue: str = QUEUE) -> None:
         """Wait until its ticks up to then are decided."""
@@ -105,7 +106,7 @@ class CronScene(CrashScene):
     async def over(self) -> list[TickRecord]:
         """Wait until every job has ended; then every record, in the order of the ticks."""
         self.ticker()
-        await self.all_over(*self._queues)
+        await self.all_over(*self.queues)
         await eventually(self._shipped, within_s=WITHIN_S, poll_s=0.05)
         return sorted(await self._records(), key=lambda record: (record.tick_ms, record.at_ms))
 
@@ -113,7 +114,7 @@ class CronScene(CrashScene):
         """Nothing waits in Redis for its way to Postgres."""
         broker = self.queue.parts.redis
         assert broker is not None
-        return not any([await broker.call(["XLEN", broker.keys(queue).ticks]) for queue in self._queues])
+        return not any([await broker.call(["XLEN", broker.keys(queue).ticks]) for queue in self.queues])
 
     async def _records(self) -> list[TickRecord]:
         found: list[TickRecord] = []

@@ -4,14 +4,17 @@
 """
 
 import asyncio
+import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from jobqueue.broker import scripts
@@ -19,6 +22,13 @@ from jobqueue.embedded import RedisServer
 from jobqueue.tick import Decision, Reason, TickRecord
 from tests.faults.crash_scene import Process
 from tests.faults.cron_scene import CronScene, assert_each_fired_once, each_second
+from testutil.chaos.check_ticks import check_ticks
+from testutil.chaos.editions import read_editions, watch_editions
+from testutil.chaos.evidence import gather
+from testutil.chaos.final import FinalState, Tick
+from testutil.chaos.history import Edited, Editing, Record, Ticked, now
+from testutil.chaos.timetable import expression
+from testutil.chaos.verdict import Rules
 from testutil.proxy import FaultProxy, ProxyHost
 from testutil.topology.clock import FakeClock, fake_clock, faketime_obstacle
 
@@ -47,12 +57,12 @@ async def own_scene(
 
 
 @pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    """The wall clock of a process that is started with its environment."""
+def clocks() -> Iterator[list[FakeClock]]:
+    """The wall clocks of two hosts: of processes that are started with their environment."""
     if obstacle := faketime_obstacle():
         pytest.skip(obstacle)
-    with fake_clock() as clock:
-        yield clock
+    with fake_clock() as one, fake_clock() as other:
+        yield [one, other]
 
 
 # F60: several schedulers, a bad network, deaths
@@ -76,7 +86,7 @@ async def test_f60_schedulers_that_are_cut_off_and_killed_fire_each_tick_once(sc
     assert all(record.at_ms - record.tick_ms < 60_000 for record in records)
     assert troubles.kills >= SECONDS / 4
     assert proxy.faults >= SECONDS / 4
-    print(_told(troubles, proxy, records, scene))
+    print(_report(troubles, proxy, records, scene))
 
 
 @dataclass
@@ -125,7 +135,7 @@ async def _disturb(proxy: FaultProxy) -> None:
         await asyncio.sleep(rng.uniform(0.3, 1.0))
 
 
-def _told(troubles: _Troubles, proxy: FaultProxy, records: list[TickRecord], scene: CronScene) -> str:
+def _report(troubles: _Troubles, proxy: FaultProxy, records: list[TickRecord], scene: CronScene) -> str:
     late = sorted(record.at_ms - record.tick_ms for record in records)
     return (
         f"F60: {SCHEDULERS} schedulers, {SECONDS:g} s, {troubles.kills} killed, {proxy.faults} requests or replies "
@@ -183,14 +193,14 @@ def _made_up_for(rule: str, stood_ms: int, records: list[TickRecord], fired: int
 # F63, F64: clocks
 
 
-@pytest.mark.parametrize("told", ["+600s x1", "-600s x1", "+0s x2"])
-async def test_f63_schedulers_with_a_wrong_clock_fire_at_the_right_time_and_once(
-    scene: CronScene, clock: FakeClock, told: str
+@pytest.mark.parametrize("told", [("+600s x1", "-600s x2"), ("-600s x1", "+600s x2")], ids=["", "and the other way"])
+async def test_f63_schedulers_with_wrong_clocks_fire_at_the_right_time_and_once(
+    scene: CronScene, clocks: list[FakeClock], told: tuple[str, str]
 ) -> None:
-    """Scheduler hosts ten minutes ahead or behind, or twice as fast: ticks fire once, and never before their time."""
-    clock.file.write_text(f"{told}\n")
-    await scene.start_schedulers(1)
-    await scene.start_schedulers(2, clock=clock)
+    """Scheduler hosts ten minutes ahead and behind, one twice as fast: each tick fires once, none before its time."""
+    for clock, text in zip(clocks, told, strict=True):
+        clock.file.write_text(f"{text}\n")
+        await scene.start_schedulers(1, clock=clock)
     began = await scene.upsert("each", misfire="all")
     await scene.for_seconds(4)
     ended_ms = await scene.remove("each")
@@ -199,16 +209,64 @@ async def test_f63_schedulers_with_a_wrong_clock_fire_at_the_right_time_and_once
     assert_each_fired_once("each", each_second(_ms(began.changed_at), ended_ms), records, scene)
 
 
-async def test_f63_a_scheduler_with_a_wrong_clock_is_not_needed_to_be_right(scene: CronScene, clock: FakeClock) -> None:
-    """The only scheduler is ten minutes ahead and twice as fast: no tick before its time, none missing."""
-    clock.file.write_text("+600s x2\n")
-    await scene.start_schedulers(1, clock=clock)
-    began = await scene.upsert("each", misfire="all")
-    await scene.for_seconds(4)
-    ended_ms = await scene.remove("each")
+# F66: edits
+
+
+async def test_f66_every_tick_fires_by_the_version_in_force_however_often_it_is_edited(
+    scene: CronScene, database_url: str
+) -> None:
+    """Expression, payload and queue edited in a loop while schedulers fire: each tick once, by the version in force."""
+    await watch_editions(database_url)
+    await scene.start_schedulers(3)
+    editing: list[tuple[str, Record]] = []
+    end_ms = await scene.now_ms() + 6_000
+    for number in itertools.count(1):
+        if await scene.now_ms() > end_ms:
+            break
+        editing.append(_told(Editing(at=now(), n=number, op="upsert", name="edited", mark=str(number))))
+        status = await scene.upsert(
+            "edited",
+            expression(1 + number // 3 % 2),
+            mark=number,
+            queue=f"queue-{number // 2 % 2}",
+            misfire="all",
+        )
+        done = Edited(
+            at=now(), n=number, op="upsert", name="edited", mark=str(number), answer="done", version=status.version
+        )
+        editing.append(_told(done))
+        await asyncio.sleep(random.uniform(0, 0.4))
+    await scene.remove("edited")
     records = await scene.over()
 
-    assert_each_fired_once("each", each_second(_ms(began.changed_at), ended_ms), records, scene)
+    found = await _judged(scene, database_url, editing, records)
+    assert {rule: told for rule, told in found.items() if told} == {}
+    assert len(editing) > 20
+    assert len({record.version for record in records}) >= 3
+    assert Counter(start.job_id for start in scene.starts()) == Counter(record.job_id for record in records)
+
+
+def _told(record: Record) -> tuple[str, Record]:
+    return "editor-1.1", record
+
+
+async def _judged(
+    scene: CronScene, database_url: str, editing: list[tuple[str, Record]], records: list[TickRecord]
+) -> dict[str, list[str]]:
+    """What the chaos checker finds: every rule about ticks, and what broke it."""
+    connection = await asyncpg.connect(database_url)
+    editions = await read_editions(connection, scene.queue.parts.settings.redis.namespace)
+    await connection.close()
+    ran = [
+        _told(Ticked(at=now(), id=record.job_id, schedule=record.name, tick_ms=record.tick_ms, mark=str(mark)))
+        for record in records
+        if record.job_id
+        for mark in scene.marks().get(record.job_id, ())
+    ]
+    ticks = [Tick(**{field: getattr(record, field) for field in Tick.__dataclass_fields__}) for record in records]
+    final = FinalState(ticks=ticks, editions=editions)
+    broken, _ = check_ticks(gather(final, Rules(), records=[*editing, *ran]))
+    return broken
 
 
 def _ms(instant: datetime) -> int:

@@ -67,5 +67,5 @@ def _edition(row: Any) -> Edition:
         misfire=told["misfire"],
         overlap=told["overlap"],
         queue=told["queue"],
-        mark=told["payload"].get("mark", ""),
+        mark=str(told["payload"].get("mark", "")),
     )
