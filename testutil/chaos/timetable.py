@@ -45,8 +45,8 @@ SCHEDULES: Final = tuple(RULINGS)
 
 _OPS: Final[Mapping[Op, float]] = {
     "upsert": 50,
-    "pause": 12,
-    "resume": 20,
+    "pause": 8,
+    "resume": 30,
     "remove": 4,
     "run": 6,
     "backfill": 6,
