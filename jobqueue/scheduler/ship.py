@@ -44,7 +44,7 @@ async def ship_waiting(
     for queue in await journal.waiting_in(queues, kind):
         epoch = await journal.epoch(queue)
         if epoch is not None:
-            kinds = await _waiting_kinds(journal, queue) if kind is None else [kind]
+            kinds: list[JournalKind] = await _waiting_kinds(journal, queue) if kind is None else [kind]
             total += sum([await ship_stream(journal, archive, queue, each, epoch) for each in kinds])
     return total
 
