@@ -126,6 +126,16 @@ async def test_a_newer_version_counts_from_the_later_of_instant_and_newest_decid
     assert (late.version, late.last_ms) == (3, scene.tick(20))
 
 
+async def test_many_are_looked_at_together(broker: Broker) -> None:
+    names = [f"s{n}" for n in range(1_203)]
+    for name in names[::400]:
+        await broker.timetable.begin(Q, name, version=1, at_ms=5_000)
+
+    look = await broker.timetable.look(Q, names)
+
+    assert look.standings == {name: Standing(version=1, last_ms=5_000) for name in names[::400]}
+
+
 # fire
 
 

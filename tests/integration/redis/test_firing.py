@@ -193,6 +193,39 @@ async def test_the_record_is_bounded(make_broker: MakeBroker, monkeypatch: pytes
     assert newest[0].tick_ms == 2_999
 
 
+async def test_a_page_of_records_looks_at_a_bounded_number(make_broker: MakeBroker) -> None:
+    """A name that nobody has is not looked for to the end in one call."""
+    broker = make_broker()
+    told = TickRecord(
+        name="s", queue=Q, version=1, decision=Decision.RUN, reason=Reason.ASKED, tick_ms=0, first_ms=0, at_ms=0
+    )
+    await broker.timetable.note([msgspec.structs.replace(told, tick_ms=n) for n in range(2_100)])
+    await broker.timetable.note([msgspec.structs.replace(told, name="first", tick_ms=-1)])
+
+    found, cursor = await broker.timetable.records(Q, name="unknown", limit=10)
+
+    assert found == []
+    assert cursor is not None
+    assert await broker.timetable.records(Q, name="unknown", limit=10, after=cursor) == ([], None)
+
+
+async def test_f37_after_a_flush_a_schedule_stands_nowhere_and_is_begun_anew(
+    make_broker: MakeBroker, own_server: RedisServer, own_raw: "redis.asyncio.Redis"
+) -> None:
+    """What was seen before the flush fires nothing; begun again, the schedule fires on a queue that is there."""
+    broker = make_broker(own_server.url)
+    seen = await broker.timetable.begin(Q, NAME, version=1, at_ms=1_000)
+    await own_raw.flushall()
+
+    fired = await broker.timetable.fire(schedule(), seen, due(2_000))
+    assert (fired.done, fired.standing) == (False, None)
+    await own_raw.flushall()
+    begun = await broker.timetable.begin(Q, NAME, version=1, at_ms=1_500)
+    assert (await broker.timetable.fire(schedule(), begun, due(2_000))).done
+    assert await broker.queues() == [Q]
+    assert await check_queue(broker, Q) == []
+
+
 class Both:
     """The same calls to Redis and to memory; what they answer must be the same, but for time."""
 
