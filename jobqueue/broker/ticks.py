@@ -18,7 +18,7 @@ from jobqueue.tick import Decision, TickRecord
 MADE: Final = frozenset({Decision.FIRED, Decision.BACKFILLED})
 """The decisions with which a tick's job was made."""
 
-_PAGE: Final = 200
+_PAGE: Final = 500
 _MOST_READS: Final = 20
 """So many pages a search reads at most, beside the first one of each queue; its cursor goes on from there."""
 _CURSOR: Final = re.compile(r"([0-9]{1,16})\.([0-9]{1,6})\.([A-Za-z0-9_.:-]{0,64})")

@@ -17,6 +17,8 @@ from jobqueue.repository.base import Archive
 
 PAGE = 200
 """Entries of a stream in one transaction; an entry of the journal holds a batch of executions."""
+TICKS_PAGE = 2_000
+"""Records of ticks are small, and each transaction costs as much as some hundred of them."""
 _MOST_PAGES = 1_000
 _WORTH_A_LOOK = 5_000
 """A page costs as much as shipping some 500 executions, so that small ones should wait and grow."""
@@ -75,7 +77,7 @@ async def _ship_page(
         if cursor is None:
             return None
         upto = cursor.position
-        page = await journal.read(queue, kind, after=upto, count=PAGE)
+        page = await journal.read(queue, kind, after=upto, count=TICKS_PAGE if kind == "ticks" else PAGE)
         if page is not None and page.primary != primary:
             return None  # a failover between the two: the next look knows who it is
         if page is not None:
