@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from jobqueue.broker.timetable import Standing, Timetable
+from jobqueue.broker.timetable import Look, Standing, Timetable
 from jobqueue.clock import Clock
 from jobqueue.errors import Backpressure, BrokerUnavailable, ScheduleConflict
 from jobqueue.schedule import Definition, ScheduleState
@@ -153,11 +153,15 @@ class Agenda:
         for name, entry in entries.items():
             entry.standing = look.standings.get(name)
 
+    def _last_look(self, entry: _Entry) -> Look:
+        standings = {} if entry.standing is None else {entry.definition.name: entry.standing}
+        return Look(now_ms=self._time.now_ms(), standings=standings)
+
     async def _look_after(self, entry: _Entry) -> None:
         definition = entry.definition
         try:
             if _to_be_adopted(entry):
-                entry.standing = await adopt(self.timetable, definition)
+                entry.standing = await adopt(self.timetable, definition, self._last_look(entry))
             if definition.state is ScheduleState.ACTIVE and _stands(entry):
                 await self._fire(entry)
             if not _is_outdated(entry):

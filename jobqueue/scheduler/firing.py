@@ -69,16 +69,17 @@ async def fire_due(
     return Pass(standing=standing, now_ms=now_ms, asked=True)
 
 
-async def adopt(timetable: Timetable, definition: Definition) -> Standing:
+async def adopt(timetable: Timetable, definition: Definition, look: Look | None = None) -> Standing:
     """Let this version count: what its former one had not decided is decided first. Returns where it stands.
 
-    Nothing is done where this version or a newer one stands already.
+    Nothing is done where this version or a newer one stands already. *look* is a look at it of this moment, from who
+    has one.
 
     Raises:
         As `fire_due`; call again, nothing is done twice.
     """
     queue, name = definition.schedule.queue, definition.name
-    look = await timetable.look(queue, [name])
+    look = look or await timetable.look(queue, [name])
     standing = look.standings.get(name)
     if standing is None or standing.version < definition.version:
         standing = await _begin(timetable, definition, look)
