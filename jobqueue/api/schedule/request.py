@@ -15,8 +15,14 @@ MOST_TICKS: Final = 1_000
 MOST_PREVIEWED: Final = 100
 
 
-Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION_CHARS, pattern=r"^[ -~]+$")]
-Timezone = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/\-]{1,64}$")]
+Expression = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_EXPRESSION_CHARS, pattern=r"^[ -~]+$"),
+    Field(examples=["@daily", "0 9 * * mon-fri"]),
+]
+Timezone = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_+/\-]{1,64}$"), Field(examples=["UTC", "Europe/Madrid"])
+]
 Count = Annotated[int, Field(ge=1, le=MOST_PREVIEWED), BeforeValidator(whole)]
 
 

@@ -40,10 +40,12 @@ BEYOND_SCHEMA = (
     re.compile(r"this Idempotency-Key was used before, with another body"),
     re.compile(r"query\.bucket: (is too short|must be at least|must be whole minutes)"),
     re.compile(r"give delay or scheduled_at, not both"),
-    re.compile(r"(delay|timeout|expires|result_ttl|unique_key|a key expires) .*must be|\w+ must be from "),
+    re.compile(r"(delay|timeout|expires|result_ttl|unique_key|grace|jitter|a key expires) .*must be|\w+ must be from "),
     re.compile(r"a key expires after"),
     re.compile(r"is no date that exists"),
     re.compile(r"unique_key must be 1 to 200 printable characters"),
+    re.compile(r"cron expression|time zone"),
+    re.compile(r"until must (be after since|not be in the future)"),
 )
 
 
