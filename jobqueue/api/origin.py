@@ -11,7 +11,7 @@ from jobqueue.api.problem import Refusal
 from jobqueue.config import ApiSettings
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_CORS_METHODS: Final = "GET, POST, DELETE"
+_CORS_METHODS: Final = "GET, POST, PUT, DELETE"
 _CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key, X-Request-ID"
 _CORS_EXPOSED: Final = "Idempotent-Replayed, Location, Retry-After, X-Request-ID"
 

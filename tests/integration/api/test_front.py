@@ -176,6 +176,8 @@ async def test_cors_is_off_unless_an_exact_origin_is_listed(queue: JobQueue, ser
     assert "Access-Control-Allow-Credentials" not in listed.headers
     assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, shop)
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+    methods = set(preflight.headers["Access-Control-Allow-Methods"].split(", "))
+    assert methods == {route.method for route in ROUTES}
     assert unlisted.status == 401
     assert "Access-Control-Allow-Origin" not in unlisted.headers
 
