@@ -27,6 +27,7 @@ from jobqueue.config import Settings
 from jobqueue.embedded import start_servers
 from jobqueue.repository.base import LetterFilter
 from jobqueue.repository.postgres.migrate import migrate_up
+from jobqueue.schedule import Schedule
 from testutil.eventually import eventually
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "images"
@@ -113,6 +114,8 @@ async def at_work(settings: Settings) -> AsyncIterator[tuple[str, dict[str, str]
             "job": f"jobs/{failed}",
             "queues": "queues",
             "dead-letters": "dead",
+            "schedules": "schedules",
+            "schedule": "schedules/digest.send",
             "workers": "workers",
             "playground": "playground?type=email.send",
         }
@@ -127,6 +130,7 @@ async def stock(queue: JobQueue) -> str:
         Job("image.resize", {"path": f"{n}.png", "width": 640}, queue="images") for n in range(418)
     )
     await queue.enqueue_many(Job("report.build", {"month": f"2025-{n:02}"}) for n in range(1, 4))
+    await plan(queue)
     ids = await queue.enqueue_many(
         Job("email.send", {"to": f"ada+{n}", "subject": "Your order"}, queue="mail") for n in range(_DEAD)
     )
@@ -136,6 +140,28 @@ async def stock(queue: JobQueue) -> str:
 
     await eventually(dead, within_s=30)
     return ids[-1].job_id
+
+
+async def plan(queue: JobQueue) -> None:
+    """Schedules: made at run time and in code, one paused, and what was decided about some ticks."""
+    digest = Job("email.send", {"to": "ada@example.org", "subject": "Digest"}, queue="mail")
+    index = Job("index.update", {"product": 1})
+    await queue.schedules.declare(
+        [
+            Schedule.of("index.refresh", "*/10 * * * * *", index, seconds=True),
+            Schedule.of("prices.sync", "*/5 * * * *", index, misfire="skip", overlap="skip"),
+        ],
+        app="shop.jobs:registry",
+    )
+    await queue.schedules.upsert("digest.send", "30 2 * * *", digest, timezone="Europe/Berlin", overlap="queue")
+    await queue.schedules.upsert(
+        "report.month", "0 9 1 * *", Job("report.build", {"month": "2026-11"}, queue="reports")
+    )
+    await queue.schedules.upsert("orders.remind", "0 10-16/2 * * mon-fri", digest, timezone="America/New_York")
+    await queue.schedules.pause("report.month")
+    now = datetime.now(UTC)
+    await queue.schedules.backfill("digest.send", since=now - timedelta(days=6), until=now)
+    await queue.schedules.run("digest.send")
 
 
 async def produce(queue: JobQueue) -> None:

@@ -8,8 +8,9 @@ from jobqueue.api.schedule import show, view
 from jobqueue.api.schedule.intake import intake
 from jobqueue.api.schedule.request import NewSchedule, NextQuery, ScheduleDefinition, SchedulesQuery
 from jobqueue.errors import ScheduleNotFound
+from jobqueue.planning.look import statuses
 from jobqueue.repository.schedules import TickFilter
-from jobqueue.schedule import Schedule, ScheduleState, Source
+from jobqueue.schedule import Definition, Schedule, ScheduleState, Source
 from jobqueue.status import ScheduleStatus
 
 _NEWEST = 20
@@ -18,21 +19,24 @@ _NEWEST = 20
 async def ls(call: Call) -> view.SchedulePage:
     """A page of the caller's schedules, by name."""
     asked: SchedulesQuery = call.query
-    queues = None if asked.queue is None else [asked.queue]
-    found = await call.queue.schedules.list(queues=queues, removed=asked.state is ScheduleState.REMOVED)
-    after = call.cursor() or ""
-    shown = [each for each in found if each.name > after and _is_asked_for(call, each, asked.state)]
-    page = shown[: asked.limit]
-    more = page[-1].name if len(shown) > len(page) else None
+    parts, after = call.queue.parts, call.cursor() or ""
+    found = [each for each in await parts.schedules.list() if each.name > after and _is_asked_for(call, asked, each)]
+    found.sort(key=lambda definition: definition.name)
+    page = found[: asked.limit]
+    more = page[-1].name if len(found) > len(page) else None
+    # Where they stand is looked up for one page of them, not for all.
+    shown = await statuses(parts.broker.timetable, parts.ticks, page)
     masked = call.site.settings.mask_fields
     return view.SchedulePage(
-        items=[show.schedule(each, masked) for each in page],
+        items=[show.schedule(each, masked) for each in shown],
         next_cursor=call.next_cursor(more),
     )
 
 
-def _is_asked_for(call: Call, status: ScheduleStatus, state: ScheduleState | None) -> bool:
-    return call.caller.sees(status.schedule.queue) and state in (None, status.state)
+def _is_asked_for(call: Call, asked: SchedulesQuery, definition: Definition) -> bool:
+    in_state = definition.state is asked.state if asked.state else definition.state is not ScheduleState.REMOVED
+    queue = definition.schedule.queue
+    return in_state and asked.queue in (None, queue) and call.caller.sees(queue)
 
 
 async def get(call: Call) -> view.ScheduleDetail:

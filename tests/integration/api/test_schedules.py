@@ -75,16 +75,16 @@ async def test_a_name_is_taken_once_and_free_again_after_its_removal(api: Api) -
 
 
 async def test_lists_are_paged_by_name_and_filtered(api: Api) -> None:
-    for name in ("a", "b", "c", "d"):
+    for name in ("a", "b", "c", "D"):
         await make(api, name, queue="mail" if name == "b" else "reports")
     await api.post("/schedules/c/pause")
 
     first = await api.get("/schedules?limit=2")
     second = await api.get("/schedules", params={"limit": 2, "cursor": first["next_cursor"]})
 
-    assert [each["name"] for each in (*first["items"], *second["items"])] == ["a", "b", "c", "d"]
+    assert [each["name"] for each in (*first["items"], *second["items"])] == ["D", "a", "b", "c"]
     assert second["next_cursor"] is None
-    assert [each["name"] for each in (await api.get("/schedules?queue=reports&state=active"))["items"]] == ["a", "d"]
+    assert [each["name"] for each in (await api.get("/schedules?queue=reports&state=active"))["items"]] == ["D", "a"]
     await api.refused("invalid-request", "GET", f"/schedules?state=paused&cursor={first['next_cursor']}")
 
 

@@ -64,7 +64,7 @@ function Next({ of }) {
 function Record({ of }) {
   const { decision = "" } = route.value.query;
   const asked = decision ? { decision } : {};
-  const pages = usePages((cursor, abort) => get(path("schedules", of.name, "ticks"), { ...asked, cursor, limit: 20 }, abort).then(numbered), [of.name, decision], AGAIN_MS);
+  const pages = usePages((cursor, abort) => get(path("schedules", of.name, "ticks"), { ...asked, cursor, limit: 10 }, abort).then(numbered), [of.name, decision], AGAIN_MS);
   return html`
     <section class="card" aria-labelledby="record">
       <div class="card-head">

@@ -13,8 +13,8 @@ import { Trouble } from "../parts/trouble.js";
 import { parsed } from "./job_actions.js";
 import { SchedulePreview } from "./schedule_preview.js";
 
-const MISFIRES = ["once", "all", "skip"];
-const OVERLAPS = ["allow", "skip", "queue"];
+const MISFIRES = { once: "The newest of them fires for all.", all: "Each of them fires, up to the most.", skip: "None of them fires." };
+const OVERLAPS = { allow: "A tick fires all the same.", skip: "A tick is skipped.", queue: "A tick waits for it to end." };
 const PRIORITIES = ["critical", "high", "medium", "low"];
 const EMPTY = { expression: "", timezone: "UTC", seconds: false, misfire: "once", overlap: "allow", type: "", payload: {}, queue: "", priority: "" };
 const MORE = [
@@ -95,8 +95,8 @@ function What({ fields, set }) {
     <div class="pairs">
       <${Text} label="Queue" value=${fields.queue} onValue=${set("queue")} maxlength="64" suggest=${queueNames.value} hint="Else that of the task." />
       <${Select} label="Priority" value=${fields.priority} any="the task's" options=${PRIORITIES} onChange=${set("priority")} />
-      <${Select} label="Missed ticks" value=${fields.misfire} options=${MISFIRES} onChange=${set("misfire")} />
-      <${Select} label="While the job before runs" value=${fields.overlap} options=${OVERLAPS} onChange=${set("overlap")} />
+      <${Select} label="Missed ticks" value=${fields.misfire} options=${Object.keys(MISFIRES)} hint=${MISFIRES[fields.misfire]} onChange=${set("misfire")} />
+      <${Select} label="While the job before runs" value=${fields.overlap} options=${Object.keys(OVERLAPS)} hint=${OVERLAPS[fields.overlap]} onChange=${set("overlap")} />
     </div>`;
 }
 

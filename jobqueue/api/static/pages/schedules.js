@@ -20,11 +20,11 @@ import { ScheduleForm } from "./schedule_form.js";
 
 const STATES = ["active", "paused", "retired", "removed"];
 const FIELDS = ["queue", "state"];
-const AGAIN_MS = 3_000;
+const AGAIN_MS = 5_000;
 
 const COLUMNS = [
   { name: "Schedule", width: "11rem", cell: (each) => html`<${Two} above=${html`<a class="strong" href=${href(["schedules", each.name])}>${each.name}</a>`} below=${each.source === "code" ? "in code" : ""} title=${each.name} />` },
-  { name: "When", wide: true, cell: (each) => html`<${Two} above=${html`<span class="words">${each.description}</span>`} below=${html`<code>${each.definition.expression}</code> ${each.definition.timezone}`} title=${`${each.description}\n${each.definition.expression} ${each.definition.timezone}`} />` },
+  { name: "When", wide: true, cell: (each) => html`<${Two} above=${each.description} below=${html`<code>${each.definition.expression}</code> ${each.definition.timezone}`} title=${`${each.description}\n${each.definition.expression} ${each.definition.timezone}`} />` },
   { name: "Job", width: "9rem", cell: (each) => html`<${Two} above=${each.definition.type} below=${each.definition.queue} title=${`${each.definition.type}, queue ${each.definition.queue}`} />` },
   { name: "State", width: "6rem", cell: (each) => html`<${State} of=${each.state} />` },
   { name: "Next tick", width: "8rem", cell: (each) => each.next_at && html`<${Two} above=${html`<${Ago} at=${each.next_at} />`} below=${briefly(each.next_at, each.definition.timezone)} title=${`${inZone(each.next_at, each.definition.timezone)}, ${each.definition.timezone}\n${inUtc(each.next_at)}`} />` },

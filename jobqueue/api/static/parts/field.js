@@ -14,8 +14,8 @@ export function Field({ label, hint, children }) {
     </div>`;
 }
 
-export function Select({ label, value, options, onChange, any }) {
-  return html`<${Field} label=${label}>${(id) => html`
+export function Select({ label, value, options, onChange, any, hint }) {
+  return html`<${Field} label=${label} hint=${hint}>${(id) => html`
     <select id=${id} value=${value} onChange=${(event) => onChange(event.target.value)}>
       ${any && html`<option value="">${any}</option>`}
       ${options.map((option) => html`<option key=${option} value=${option} selected=${option === value}>${option}</option>`)}
