@@ -24,7 +24,7 @@ CHECKS = judge(gather(FinalState(), Rules())).failures.keys()
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["live_keys_expire", "promoted_early", "unique_not_held"])
+@pytest.mark.parametrize("name", ["live_keys_expire", "promoted_early", "unique_not_held", "fired_without_a_look"])
 async def test_the_checker_catches(name: str, tmp_path: Path) -> None:
     trial = await try_mutant(MUTANTS[name], tmp_path)
 

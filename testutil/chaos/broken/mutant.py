@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from testutil.chaos.broken import in_lua, in_python
+from testutil.chaos.broken import in_cron, in_lua, in_python
 from testutil.chaos.broken.scenario import (
     BACKLOG,
     DEAD_LOOP,
@@ -16,6 +16,7 @@ from testutil.chaos.broken.scenario import (
     QUIET,
     SHIPPERS,
     STOPS,
+    TICKS,
     Scenario,
 )
 
@@ -63,6 +64,11 @@ MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType(
             Mutant(in_python.trim_before_commit, SHIPPERS, "unrecorded"),
             Mutant(in_lua.promoted_early, QUIET, "early_starts"),
             Mutant(in_lua.unique_not_held, BACKLOG, "unique_violated"),
+            Mutant(in_cron.fired_without_a_look, TICKS, "ticks_doubled"),
+            Mutant(in_cron.advanced_before_enqueued, TICKS, "lost"),
+            Mutant(in_cron.host_clock_decides, TICKS, "ticks_early"),
+            Mutant(in_cron.only_the_newest_tick, TICKS, "ticks_missing"),
+            Mutant(in_cron.overlap_not_judged, TICKS, "ticks_overlapped"),
         )
     }
 )

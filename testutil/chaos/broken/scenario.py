@@ -7,6 +7,7 @@ from typing import Final
 
 from testutil.chaos.nemesis import Fault
 from testutil.chaos.profile import Profile
+from testutil.chaos.timetable import SCHEDULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,27 @@ DEAD_LOOP: Final = Scenario(
     schedulers=1,
     drain_s=60,
 )
+TICKS: Final = Scenario(
+    name="ticks",
+    told="a slow network, schedulers killed, Redis stopped",
+    seconds=11,
+    kinds={"quick": 100},
+    faults=(
+        _fault("wire.latency", at=1, lasts=9, value=0.02),
+        _fault("scheduler.kill", 0, at=2, lasts=1),
+        _fault("scheduler.kill", 2, at=4, lasts=1),
+        _fault("server.stop", at=6, lasts=2.5),
+        _fault("scheduler.kill", 0, at=9.2, lasts=0.5),
+    ),
+    rate=10,
+    workers=2,
+    schedulers=3,
+    schedules=SCHEDULES,
+)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
-    {each.name: each for each in (QUIET, BACKLOG, DEATHS, STOPS, OUTAGE, LOST_WORDS, PROMOTERS, SHIPPERS, DEAD_LOOP)}
+    {
+        each.name: each
+        for each in (QUIET, BACKLOG, DEATHS, STOPS, OUTAGE, LOST_WORDS, PROMOTERS, SHIPPERS, DEAD_LOOP, TICKS)
+    }
 )
