@@ -36,6 +36,7 @@ def judge(evidence: Evidence) -> Verdict:
     verdict = Verdict()
     lost, lost_async = check_delivery.lost(evidence)
     enqueued, enqueued_async = check_delivery.enqueued_twice(evidence)
+    unexpected, unexpected_async = check_delivery.unexpected(evidence)
     requeues, requeues_async = check_delivery.requeues_lost(evidence)
     cancelled, cancelled_async = check_delivery.cancelled_and_started(evidence)
     unique, unique_async = check_delivery.unique_violated(evidence)
@@ -53,7 +54,7 @@ def judge(evidence: Evidence) -> Verdict:
         "requeues_lost": requeues,
         "stuck": check_plant.stuck(evidence),
         "enqueued_twice": enqueued,
-        "unexpected": check_delivery.unexpected(evidence),
+        "unexpected": unexpected,
         "unexplained_duplicates": repeats,
         "double_settlements": double,
         "stale_settlements_accepted": [*stale, *check_record.confirmed_to_the_fenced(evidence)],
@@ -101,6 +102,7 @@ def judge(evidence: Evidence) -> Verdict:
         "lost_async": len(lost_async),
         "requeues_lost_async": len(requeues_async),
         "enqueued_twice_async": len(enqueued_async),
+        "unexpected_async": len(unexpected_async),
         "cancelled_started_async": len(cancelled_async),
         "unique_violated_async": len(unique_async),
         "double_settlements_async": len(double_async),

@@ -99,14 +99,22 @@ def enqueued_twice(evidence: Evidence) -> tuple[list[str], list[str]]:
     return broken, forgotten
 
 
-def unexpected(evidence: Evidence) -> list[str]:
-    """Jobs that ran, or have a history, although nobody enqueued them, or their enqueue was refused."""
-    seen = set(evidence.starts) | set(evidence.executions)
-    return [
-        f"job {job_id} ran; its enqueues were answered {[each.answer for each in evidence.enqueues.get(job_id, ())]}"
-        for job_id in seen
-        if not evidence.creations(job_id)
-    ]
+def unexpected(evidence: Evidence) -> tuple[list[str], list[str]]:
+    """Jobs that ran, or have a history, although nobody enqueued them, or their enqueue was refused; the second list:
+    those of ticks whose record a fault may have made the servers forget."""
+    broken: list[str] = []
+    forgotten: list[str] = []
+    for job_id in set(evidence.starts) | set(evidence.executions):
+        if evidence.creations(job_id):
+            continue
+        told = f"job {job_id} ran; its enqueues were answered {[each.answer for each in evidence.enqueues.get(job_id, ())]}"
+        (forgotten if _record_forgotten(evidence, job_id) else broken).append(told)
+    return broken, forgotten
+
+
+def _record_forgotten(evidence: Evidence, job_id: str) -> bool:
+    starts = evidence.starts.get(job_id, ())
+    return bool(starts) and starts[0].type == TASK and evidence.forgets_after(starts[0].at) is not None
 
 
 def early(evidence: Evidence) -> list[str]:

@@ -458,7 +458,9 @@ def test_a_broken_rule_is_found(rule: str) -> None:
     assert any(line.startswith(rule.partition(" ")[0]) for line in verdict.details)
 
 
-@pytest.mark.parametrize("rule", ["ticks_missing", "ticks_doubled", "ticks_amiss (old version)", "ticks_overlapped"])
+@pytest.mark.parametrize(
+    "rule", ["ticks_missing", "ticks_doubled", "ticks_amiss (old version)", "ticks_overlapped", "unexpected"]
+)
 def test_what_forgetful_servers_explain_is_measured(rule: str) -> None:
     story = Story()
     BAD[rule](story)
