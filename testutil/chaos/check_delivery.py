@@ -107,7 +107,8 @@ def unexpected(evidence: Evidence) -> tuple[list[str], list[str]]:
     for job_id in set(evidence.starts) | set(evidence.executions):
         if evidence.creations(job_id):
             continue
-        told = f"job {job_id} ran; its enqueues were answered {[each.answer for each in evidence.enqueues.get(job_id, ())]}"
+        answers = [each.answer for each in evidence.enqueues.get(job_id, ())]
+        told = f"job {job_id} ran; its enqueues were answered {answers}"
         (forgotten if _record_forgotten(evidence, job_id) else broken).append(told)
     return broken, forgotten
 
