@@ -36,7 +36,7 @@ _STOP_PRODUCING = signal.SIGUSR1
 _PROGRAMS: Mapping[Role, Sequence[str]] = {
     "worker": ("-m", "testutil.chaos.work"),
     "producer": ("-m", "testutil.chaos.produce"),
-    "scheduler": ("-m", "jobqueue", "scheduler"),
+    "scheduler": ("-m", "jobqueue", "scheduler", "-A", "testutil.chaos.tasks:registry"),
 }
 
 

@@ -16,6 +16,7 @@ from testutil.chaos.crew import NAMESPACE
 from testutil.chaos.history import Edited, Editing, Writer, now
 from testutil.chaos.timetable import (
     BACKFILLED,
+    DECLARED_RULING,
     GRACE,
     MAX_CATCHUP,
     RULINGS,
@@ -23,6 +24,7 @@ from testutil.chaos.timetable import (
     Edit,
     beginnings,
     edits,
+    endings,
     expression,
 )
 
@@ -87,7 +89,7 @@ class Editor:
                 return 0, [tick.job_id for tick in filled.ticks if tick.new]
 
     async def _upsert(self, edit: Edit, mark: str) -> int:
-        ruling = RULINGS[edit.name]
+        ruling = RULINGS.get(edit.name, DECLARED_RULING)
         status = await self._queue.schedules.upsert(
             edit.name,
             expression(edit.period_s),
@@ -117,9 +119,8 @@ async def begin_schedules(url: str, database_url: str, folder: Path, names: Sequ
 
 
 async def end_schedules(url: str, database_url: str, folder: Path, names: Sequence[str]) -> None:
-    """Remove them, when all is whole again; a schedule that somebody has removed is not there."""
-    removals = [Edit(op="remove", name=name) for name in names]
-    await _each(url, database_url, folder / "planner-0.2.jsonl", removals, ("done", "refused"))
+    """Let them have no more ticks, when all is whole again; a schedule that somebody has removed is not there."""
+    await _each(url, database_url, folder / "planner-0.2.jsonl", endings(names), ("done", "refused"))
 
 
 async def _each(url: str, database_url: str, file: Path, wanted: Sequence[Edit], enough: Sequence[str]) -> None:

@@ -9,12 +9,14 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 from jobqueue import JobContext, Registry, RetryPolicy, Snooze
 from jobqueue.middleware.base import CallNext
-from testutil.chaos.crew import MAX_BLOCK_S
+from jobqueue.registry import Task
+from testutil.chaos.crew import MAX_BLOCK_S, QUEUES
 from testutil.chaos.history import End, SelfKill, Start, Ticked, Writer, now
-from testutil.chaos.timetable import TASK
+from testutil.chaos.timetable import DECLARED, DECLARED_RULING, GRACE, MAX_CATCHUP, TASK, expression
 
 LEASE_S = float(os.environ.get("CHAOS_LEASE_S", "3"))
 _QUICK = RetryPolicy(max_retries=3, base=timedelta(milliseconds=150), max_delay=timedelta(seconds=1), jitter="equal")
@@ -22,6 +24,8 @@ _HUGE = 160 * 1024
 HOG_S = MAX_BLOCK_S * 3
 
 registry = Registry()
+
+AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 
 
 class Scene:
@@ -169,6 +173,24 @@ async def snooze(until: float) -> None:
         raise Snooze(timedelta(seconds=min(max(left, 0.01), 5)))
 
 
+def declared(task: AnyTask) -> AnyTask:
+    """The schedule that is defined in code, where the plant has it."""
+    if DECLARED not in os.environ.get("CHAOS_SCHEDULES", "").split(","):
+        return task
+    return registry.cron(
+        expression(1),
+        seconds=True,
+        misfire=DECLARED_RULING.misfire,
+        overlap=DECLARED_RULING.overlap,
+        max_catchup=MAX_CATCHUP,
+        grace=GRACE,
+        name=DECLARED,
+        arguments={"mark": "code", "ms": 300},
+        queue=QUEUES[0],
+    )(task)
+
+
+@declared
 @registry.task(TASK)
 async def ticked(ctx: JobContext, mark: str, ms: int) -> None:
     """What schedules make."""

@@ -41,7 +41,10 @@ class Edit:
 RULINGS: Final[Mapping[str, Ruling]] = {
     f"{overlap}-{misfire}": Ruling(misfire=misfire, overlap=overlap) for overlap in Overlap for misfire in Misfire
 }
-SCHEDULES: Final = tuple(RULINGS)
+DECLARED: Final = "declared"
+"""The one that is defined in code: it can be paused, resumed, run and backfilled."""
+DECLARED_RULING: Final = Ruling(misfire=Misfire.ALL, overlap=Overlap.SKIP)
+SCHEDULES: Final = (*RULINGS, DECLARED)
 
 _OPS: Final[Mapping[Op, float]] = {
     "upsert": 50,
@@ -77,7 +80,13 @@ def beginnings(names: Sequence[str]) -> list[Edit]:
     return [
         Edit(op="upsert", name=name, ms=_MS[number % len(_MS)], queue=QUEUES[number % len(QUEUES)])
         for number, name in enumerate(names)
+        if name != DECLARED
     ]
+
+
+def endings(names: Sequence[str]) -> list[Edit]:
+    """What is done to them when all is over; what is defined in code cannot be removed."""
+    return [Edit(op="pause" if name == DECLARED else "remove", name=name) for name in names]
 
 
 def edits(seed: str, names: Sequence[str]) -> Iterator[Edit]:

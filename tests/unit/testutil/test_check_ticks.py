@@ -13,7 +13,7 @@ from testutil.chaos.editions import Edition
 from testutil.chaos.evidence import gather
 from testutil.chaos.final import Executed, FinalState, Tick
 from testutil.chaos.history import Edited, Editing, End, Event, Fault, Logged, Record, Start, Ticked
-from testutil.chaos.timetable import SCHEDULES, beginnings, edits, expression, period_of
+from testutil.chaos.timetable import RULINGS, SCHEDULES, beginnings, edits, endings, expression, period_of
 from testutil.chaos.verdict import Rules, Verdict
 
 QUIET = Rules(weak_ok=True)
@@ -537,7 +537,8 @@ def test_the_same_seed_plans_the_same_edits_and_every_kind_of_them() -> None:
 
     assert one == two
     assert {each.op for each in one} == {"upsert", "pause", "resume", "remove", "run", "backfill"}
-    assert {each.name for each in one} == set(SCHEDULES) == {each.name for each in beginnings(SCHEDULES)}
+    assert {each.name for each in one} == set(SCHEDULES) == {each.name for each in endings(SCHEDULES)}
+    assert {each.name for each in beginnings(SCHEDULES)} == set(RULINGS)
 
 
 @pytest.mark.parametrize("period_s", [1, 2, 5])
