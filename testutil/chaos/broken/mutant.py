@@ -14,6 +14,7 @@ from testutil.chaos.broken.scenario import (
     OUTAGE,
     PROMOTERS,
     QUIET,
+    RIVALS,
     SHIPPERS,
     STOPS,
     TICKS,
@@ -64,11 +65,11 @@ MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType(
             Mutant(in_python.trim_before_commit, SHIPPERS, "unrecorded"),
             Mutant(in_lua.promoted_early, QUIET, "early_starts"),
             Mutant(in_lua.unique_not_held, BACKLOG, "unique_violated"),
-            Mutant(in_cron.fired_without_a_look, TICKS, "ticks_doubled"),
+            Mutant(in_cron.fired_without_a_look, RIVALS, "ticks_doubled"),
             Mutant(in_cron.advanced_before_enqueued, TICKS, "lost"),
-            Mutant(in_cron.host_clock_decides, TICKS, "ticks_early"),
+            Mutant(in_cron.host_clock_decides, RIVALS, "ticks_early"),
             Mutant(in_cron.only_the_newest_tick, TICKS, "ticks_missing"),
-            Mutant(in_cron.overlap_not_judged, TICKS, "ticks_overlapped"),
+            Mutant(in_cron.overlap_not_judged, RIVALS, "ticks_overlapped"),
         )
     }
 )

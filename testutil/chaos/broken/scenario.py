@@ -148,6 +148,17 @@ DEAD_LOOP: Final = Scenario(
     schedulers=1,
     drain_s=60,
 )
+RIVALS: Final = Scenario(
+    name="rivals",
+    told="three schedulers on a slow network",
+    seconds=5,
+    kinds={"quick": 100},
+    faults=(_fault("wire.latency", at=0.5, lasts=4, value=0.03),),
+    rate=10,
+    workers=2,
+    schedulers=3,
+    schedules=SCHEDULES,
+)
 TICKS: Final = Scenario(
     name="ticks",
     told="a slow network, schedulers killed, Redis stopped",
@@ -169,6 +180,6 @@ TICKS: Final = Scenario(
 SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
     {
         each.name: each
-        for each in (QUIET, BACKLOG, DEATHS, STOPS, OUTAGE, LOST_WORDS, PROMOTERS, SHIPPERS, DEAD_LOOP, TICKS)
+        for each in (QUIET, BACKLOG, DEATHS, STOPS, OUTAGE, LOST_WORDS, PROMOTERS, SHIPPERS, DEAD_LOOP, RIVALS, TICKS)
     }
 )
