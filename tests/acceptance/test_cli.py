@@ -1,5 +1,6 @@
 """Every command once, as people run it: real processes, real servers."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,14 +11,17 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from jobqueue.app import JobQueue
 from jobqueue.config import SETTINGS
 from jobqueue.embedded import Servers, start_redis, start_servers
+from jobqueue.job import Job
 
 SHOP = """
 import asyncio, os, threading, time
@@ -54,6 +58,8 @@ async def crash() -> None:
         os._exit(66)
 """
 
+HOUR = timedelta(hours=1)
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -87,6 +93,18 @@ class Shop:
 
     def enqueue(self, *arguments: str) -> str:
         return self.run("enqueue", *arguments).stdout.strip()
+
+    def have(self, task: str, many: int = 1, *, delay: timedelta | None = None, **payload: Any) -> str:
+        """Queue *many* from here, for what other commands do with them: a command takes half a second of processor.
+        The id of the last.
+        """
+
+        async def enqueue() -> str:
+            url, namespace = self.environment["REDIS_URL"], self.environment["JOBQUEUE_NAMESPACE"]
+            async with JobQueue.connect(url, namespace=namespace) as queue:
+                return (await queue.enqueue_many([Job(task, payload) for _ in range(many)], delay=delay))[-1].job_id
+
+        return asyncio.run(enqueue())
 
     def burst(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run("worker", "-A", "shop", "--burst", *arguments)
@@ -145,19 +163,19 @@ def eventually(
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """With a migrated database."""
     with start_servers() as servers:
+        Shop(tmp_path_factory.mktemp("shop"), DATABASE_URL=servers.postgres.url).run("migrate")
         yield servers
 
 
 @pytest.fixture
 def shop(servers: Servers, tmp_path: Path, namespace: str) -> Shop:
-    """A folder and a namespace of the test's own, in a migrated database."""
-    shop = Shop(
+    """A folder and a namespace of the test's own."""
+    return Shop(
         tmp_path, REDIS_URL=servers.redis.url, DATABASE_URL=servers.postgres.url, JOBQUEUE_NAMESPACE=f"cli_{namespace}"
     )
-    shop.run("migrate")
-    return shop
 
 
 def test_a_job_goes_all_the_way(shop: Shop) -> None:
@@ -235,7 +253,7 @@ def test_enqueue_waits_for_the_result(shop: Shop) -> None:
 
 
 def test_a_dead_letter_is_listed_shown_retried_and_completes(shop: Shop) -> None:
-    job_id = shop.enqueue("fragile")
+    job_id = shop.have("fragile")
     shop.burst()
 
     (listed,) = shop.json("dlq", "ls")
@@ -259,8 +277,7 @@ def test_a_dead_letter_is_listed_shown_retried_and_completes(shop: Shop) -> None
 
 
 def test_dead_letters_are_retried_and_purged_by_filter(shop: Shop) -> None:
-    for _ in range(3):
-        shop.enqueue("fragile")
+    shop.have("fragile", 3)
     shop.burst()
 
     none = shop.run("dlq", "purge", "--all", "--type=greet", "--yes")
@@ -280,11 +297,11 @@ def test_dead_letters_are_retried_and_purged_by_filter(shop: Shop) -> None:
 
 
 def test_jobs_are_found_by_filter_on_one_list(shop: Shop) -> None:
-    dead = shop.enqueue("fragile")
-    done = shop.enqueue("-A", "shop", "greet", '{"name": "Ada"}')
+    dead = shop.have("fragile")
+    done = shop.have("greet", name="Ada")
     shop.burst()
-    due = shop.enqueue("greet", '{"name": "Bob"}', "--delay=1h")
-    waits = shop.enqueue("greet", '{"name": "Cleo"}')
+    due = shop.have("greet", name="Bob", delay=HOUR)
+    waits = shop.have("greet", name="Cleo")
 
     listed = shop.run("job", "ls").stdout.splitlines()
     short = shop.run("job", "ls", "--limit=1")
@@ -301,9 +318,8 @@ def test_jobs_are_found_by_filter_on_one_list(shop: Shop) -> None:
 
 
 def test_jobs_are_cancelled_and_retried_by_filter(shop: Shop) -> None:
-    due = shop.enqueue("greet", '{"name": "Ada"}', "--delay=1h")
-    for _ in range(3):
-        shop.enqueue("fragile", "--delay=1h")
+    due = shop.have("greet", name="Ada", delay=HOUR)
+    shop.have("fragile", 3, delay=HOUR)
 
     would = shop.run("job", "cancel", "--type=fragile", "--dry-run").stdout
     asked = shop.run("job", "cancel", "--type=fragile", code=1).stderr
@@ -336,8 +352,7 @@ def test_jobs_are_cancelled_and_retried_by_filter(shop: Shop) -> None:
 
 
 def test_dead_letters_are_grouped_by_error(shop: Shop) -> None:
-    for _ in range(2):
-        shop.enqueue("fragile")
+    shop.have("fragile", 2)
     shop.burst()
 
     (group,) = shop.json("dlq", "groups")
@@ -359,8 +374,8 @@ def test_a_worker_tells_where_it_runs(shop: Shop) -> None:
 
 
 def test_queues_are_paused_resumed_and_purged(shop: Shop) -> None:
-    shop.enqueue("greet", '{"name": "Ada"}')
-    cancelled = shop.enqueue("greet", '{"name": "Bob"}', "--delay=1h")
+    shop.have("greet", name="Ada")
+    cancelled = shop.have("greet", name="Bob", delay=HOUR)
 
     shop.run("queue", "pause", "default")
     paused = shop.json("queue", "show", "default")["state"]
@@ -398,7 +413,7 @@ def test_migrations_go_down_and_up_again(servers: Servers, tmp_path: Path) -> No
 
 
 def test_the_doctor_finds_a_healthy_system_healthy(shop: Shop) -> None:
-    shop.enqueue("greet", '{"name": "Ada"}')
+    shop.have("greet", name="Ada")
     shop.burst()
 
     findings = shop.json("doctor")
@@ -435,7 +450,7 @@ def test_the_doctor_says_when_nothing_answers(tmp_path: Path) -> None:
 def test_check_finds_a_broken_invariant(shop: Shop, servers: Servers) -> None:
     import redis
 
-    job_id = shop.enqueue("greet", '{"name": "Ada"}')
+    job_id = shop.have("greet", name="Ada")
     with redis.Redis.from_url(servers.redis.url) as client:
         namespace = shop.environment["JOBQUEUE_NAMESPACE"]
         assert client.hdel(f"{{{namespace}:default}}:jobs", job_id) == 1
@@ -448,7 +463,7 @@ def test_check_finds_a_broken_invariant(shop: Shop, servers: Servers) -> None:
 
 
 def test_a_worker_ends_in_order_and_lets_its_jobs_finish(shop: Shop) -> None:
-    shop.enqueue("slow", '{"seconds": 5}')
+    shop.have("slow", seconds=5)
     with shop.running("worker", "-A", "shop", "--concurrency=2") as worker:
         eventually(lambda: shop.has("slow.started"), "the job runs")
         (listed, *_) = shop.json("worker", "ls", "--queue=default")
@@ -462,7 +477,7 @@ def test_a_worker_ends_in_order_and_lets_its_jobs_finish(shop: Shop) -> None:
 
 
 def test_a_second_signal_gives_back_what_runs(shop: Shop) -> None:
-    job_id = shop.enqueue("slow", '{"seconds": 60}')
+    job_id = shop.have("slow", seconds=60)
     with shop.running("worker", "-A", "shop") as worker:
         eventually(lambda: shop.has("slow.started"), "the job runs")
         worker.send_signal(signal.SIGINT)
@@ -475,7 +490,7 @@ def test_a_second_signal_gives_back_what_runs(shop: Shop) -> None:
 
 
 def test_a_thread_left_behind_does_not_hold_up_the_end(shop: Shop) -> None:
-    shop.enqueue("stubborn")
+    shop.have("stubborn")
     with shop.running("worker", "-A", "shop", "--shutdown-timeout=100ms", JOBQUEUE_CANCEL_GRACE="100ms") as worker:
         eventually(lambda: shop.has("stubborn.started"), "the job runs")
         worker.send_signal(signal.SIGTERM)
@@ -484,7 +499,7 @@ def test_a_thread_left_behind_does_not_hold_up_the_end(shop: Shop) -> None:
 
 
 def test_usr1_ends_after_the_running_jobs_and_usr2_shows_what_runs(shop: Shop) -> None:
-    shop.enqueue("slow", '{"seconds": 1}')
+    shop.have("slow", seconds=1)
     with shop.running("worker", "-A", "shop", "-c", "1") as worker:
         eventually(lambda: shop.has("slow.started"), "the job runs")
         worker.send_signal(signal.SIGUSR2)
@@ -523,8 +538,7 @@ def test_processes_end_with_their_supervisor_even_when_it_is_killed(shop: Shop) 
 
 
 def test_a_burst_of_processes_ends_when_the_queues_are_empty(shop: Shop) -> None:
-    for _ in range(5):
-        shop.enqueue("greet", '{"name": "Ada"}')
+    shop.have("greet", 5, name="Ada")
 
     shop.burst("--processes=2")
 
@@ -538,7 +552,7 @@ def test_a_wrong_app_ends_the_supervisor_at_once(shop: Shop) -> None:
 
 
 def test_the_scheduler_ships_and_ends_on_a_signal(shop: Shop) -> None:
-    shop.enqueue("greet", '{"name": "Ada"}')
+    shop.have("greet", name="Ada")
     shop.burst()
     with shop.running("scheduler", LOG_FORMAT="json") as scheduler:
         shop.until("scheduler.started")

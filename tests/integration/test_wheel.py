@@ -62,8 +62,9 @@ def wheel(outside: Path) -> Path:
 @pytest.fixture(scope="module")
 def shop(outside: Path, wheel: Path) -> Path:
     """A user's folder, beside an environment that has nothing but the wheel with all its extras."""
-    run([sys.executable, "-m", "venv", str(outside / "venv")], cwd=outside)
-    run([python(outside), "-m", "pip", "install", "--quiet", f"{wheel}[all]"], cwd=outside)
+    run([sys.executable, "-m", "venv", "--without-pip", str(outside / "venv")], cwd=outside)
+    pip = [sys.executable, "-m", "pip", "--python", python(outside), "install", "--quiet", "--no-compile"]
+    run([*pip, f"{wheel}[all]"], cwd=outside)
     folder = outside / "shop"
     folder.mkdir()
     (folder / "shop.py").write_text(SHOP)
