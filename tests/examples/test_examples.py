@@ -1,4 +1,4 @@
-"""Every program in examples/ runs as its docstring says, against private servers, and stays small."""
+"""Every program in examples/ runs as its docstring says, against a private Valkey and database, and stays small."""
 
 import ast
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jobqueue.embedded import PostgresServer
 from tests.docs.served import served
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +29,8 @@ def test_the_example_is_short_and_says_how_to_run_it(example: Path) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_the_example_runs_as_its_docstring_says(example: Path) -> None:
-    with served() as environment:
+def test_the_example_runs_as_its_docstring_says(example: Path, postgres: PostgresServer) -> None:
+    with served(postgres, example.stem) as environment:
         done = subprocess.run(
             ["timeout", "--kill-after=5", str(MAX_SECONDS), "bash", "-euc", command_of(example)],
             cwd=ROOT,
