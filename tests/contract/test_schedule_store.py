@@ -58,8 +58,8 @@ async def store(kind: str, namespace: str, request: pytest.FixtureRequest) -> As
     await parts.close()
 
 
-def schedule(name: str = "digest", payload: object = None, **options: Any) -> Schedule:
-    return Schedule.of(name, "0 9 * * mon-fri", Job("email.send", payload or {"to": "ada"}), **options)
+def schedule(name: str = "digest", **options: Any) -> Schedule:
+    return Schedule.of(name, "0 9 * * mon-fri", Job("email.send", {"to": "ada"}), **options)
 
 
 def first(name: str = "digest", **options: Any) -> Definition:

@@ -8,7 +8,8 @@ import pytest
 from jobqueue.broker.base import JournalPage
 from jobqueue.job import Priority
 from jobqueue.record import Execution, JournalKind
-from jobqueue.scheduler.ship import PAGE, ship_stream
+from jobqueue.scheduler.ship import PAGE, TICKS_PAGE, ship_queue, ship_stream
+from tests.integration.postgres.journal import tick
 
 
 def executions(count: int) -> list[Execution]:
@@ -62,3 +63,37 @@ async def test_a_look_ends_with_a_page_that_had_better_grow(count: int, full: bo
 
     assert shipped == count + goes_on
     assert shelf.trimmed == ["1-0", "2-0"][: 1 + goes_on]
+
+
+class ThreeStreams(Shelf):
+    """A queue whose streams hold these; what is shipped is noted with the kind of the cursor that it came through."""
+
+    def __init__(self, **waiting: JournalPage) -> None:
+        super().__init__([])
+        self.waiting = waiting
+        self.opened: list[str] = []
+
+    async def waiting_in(self, queues: Sequence[str], kind: JournalKind | None = None) -> list[str]:
+        return list(queues) if self.waiting and kind in (None, *self.waiting) else []
+
+    async def epoch(self, queue: str) -> str:
+        return "e"
+
+    async def read(self, queue: str, kind: JournalKind, *, after: str, count: int) -> JournalPage | None:
+        assert count == (TICKS_PAGE if kind == "ticks" else PAGE)
+        return self.waiting.pop(kind, None)
+
+    @asynccontextmanager
+    async def cursor(self, queue: str, kind: JournalKind, epoch: str, primary: str = "") -> AsyncIterator["Shelf"]:
+        self.opened.append(kind)
+        yield self
+
+
+async def test_every_kind_is_shipped_and_counted_and_a_stream_with_nothing_costs_no_transaction() -> None:
+    ticks = JournalPage(last="1-0", ticks=[tick(1), tick(2)])
+    streams = ThreeStreams(journal=JournalPage(last="1-0", executions=executions(3)), ticks=ticks)
+
+    assert await ship_queue(streams, streams, "q") == 5  # type: ignore[arg-type]
+    assert streams.opened == ["journal", "ticks"]
+    assert await ship_queue(streams, streams, "q") == 0  # type: ignore[arg-type]
+    assert streams.opened == ["journal", "ticks"]
