@@ -12,6 +12,7 @@ import structlog
 from jobqueue import crash
 from jobqueue.broker.timetable import Look, Standing, Timetable
 from jobqueue.clock import from_ms
+from jobqueue.errors import InvalidSchedule
 from jobqueue.schedule import Definition, Schedule, ScheduleState
 from jobqueue.tick import Decision, Reason, TickRecord, due_steps, next_tick_ms
 
@@ -98,7 +99,7 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
     if former is not None and moved:
         look = await timetable.look(former.queue, [name])
         stood, now_ms = look.standings.get(name), look.now_ms
-    if former is not None and definition.former_active and stood is not None and stood.version < version:
+    if former is not None and _has_ticks(definition) and stood is not None and stood.version < version:
         passed = await fire_due(timetable, former, stood, now_ms, until_ms=definition.since_ms, rounds=_MOST_ROUNDS)
         stood, now_ms = passed.standing, passed.now_ms
     if former is not None and moved:
@@ -117,20 +118,29 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
     return begun
 
 
+def _has_ticks(definition: Definition) -> bool:
+    """Whether the former version has, and this version of jobqueue can tell them: what it cannot read ends all the
+    same."""
+    try:
+        return definition.former_active and definition.former is not None and bool(definition.former.cron)
+    except InvalidSchedule:
+        return False
+
+
 def _first_ms(definition: Definition, stood: Standing | None, now_ms: int) -> int:
     """The instant from which a version counts, where its former one stands as *stood*, at this time of that broker."""
     since_ms = definition.since_ms
     if stood is None:
         # Redis was emptied: what was decided before is not known. Else it was made just now.
         return since_ms if now_ms - since_ms < _FRESH_MS else now_ms
-    if definition.former is None or not definition.former_active:
+    if definition.former is None or not _has_ticks(definition):
         return max(since_ms, stood.last_ms)
-    # The clock of the former queue may be behind, and not have reached all of the former version's ticks.
-    begin_ms = min(since_ms, now_ms)
+    # The clock of the former queue may be behind, and not have reached all of the former version's ticks: they are
+    # this version's then.
     left_ms = next_tick_ms(definition.former, stood.last_ms)
-    if left_ms is not None and left_ms <= begin_ms:
-        begin_ms = left_ms - 1
-    return max(begin_ms, stood.last_ms)
+    if left_ms is not None and left_ms <= since_ms:
+        since_ms = left_ms - 1
+    return max(since_ms, stood.last_ms)
 
 
 def _report(schedule: Schedule, records: Sequence[TickRecord]) -> None:
