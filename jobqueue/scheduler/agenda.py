@@ -24,14 +24,13 @@ _CHUNK = 100
 _FEW = 3
 """Fewer are fired without a look at who else has done it: a look costs as much as a fire that is refused."""
 _AT_ONCE = 16
-_ROUNDS = 10
 _LOOK_AFTER_WAITING_MS = 1_000
 _LONGEST_PAUSE = timedelta(seconds=1)
 _LEAD_MS = 1_500
 """The clock is asked so long before a tick, where nothing was heard for `_TRUSTED_S`."""
 _TRUSTED_S = 10.0
 _LONGEST_SILENCE_S = 60.0
-_LONGEST_BACKOFF_MS = 30_000
+_LONGEST_BACKOFF_MS = 10_000
 _NONE = timedelta(0)
 
 
@@ -179,7 +178,7 @@ class Agenda:
         now_ms = self._time.now_ms()
         if before.waiting and before.busy and not _has_tick(entry.definition, before, now_ms):
             return
-        passed = await fire_due(self.timetable, entry.definition.schedule, before, now_ms, rounds=_ROUNDS)
+        passed = await fire_due(self.timetable, entry.definition.schedule, before, now_ms)
         entry.standing = passed.standing
         if passed.asked:
             self._time.heard(passed.now_ms)
@@ -203,11 +202,13 @@ class Agenda:
                 _complain(entry, _newer_stands(entry.standing))
 
     def _next_look_ms(self, entry: _Entry) -> int | None:
-        """When to look after it again; None: not until its definition changes."""
+        """When to look after it again; None: not until its definition changes. One with more to catch up on stands
+        behind those that are due already."""
         now_ms = self._time.now_ms()
         if not entry.failures:
             try:
-                return _due_ms(entry, now_ms)
+                due_ms = _due_ms(entry, now_ms)
+                return None if due_ms is None else max(due_ms, now_ms)
             except Exception as error:  # as in `_look_after`
                 entry.failures += 1
                 _complain(entry, error)

@@ -8,7 +8,7 @@ import structlog
 
 from jobqueue.broker.timetable import Timetable
 from jobqueue.clock import Clock
-from jobqueue.errors import BrokerUnavailable, RepositoryUnavailable
+from jobqueue.errors import BrokerError, BrokerUnavailable, RepositoryError, RepositoryUnavailable
 from jobqueue.repository.schedules import ScheduleStore
 from jobqueue.schedule import Definition
 from jobqueue.scheduler.agenda import Agenda
@@ -72,11 +72,21 @@ class Cron:
 
     async def _read(self, names: Sequence[str]) -> None:
         for name in names:
-            definition = await self.store.get(name)
+            definition = await self._get(name)
             if definition is None:
                 self._forget([name])
             else:
                 self._place(definition)
+
+    async def _get(self, name: str) -> Definition | None:
+        """None, too, for one that a newer version of jobqueue has written: it is for schedulers of that version."""
+        try:
+            return await self.store.get(name)
+        except (RepositoryUnavailable, BrokerUnavailable):
+            raise
+        except (RepositoryError, BrokerError) as error:
+            _log.error("schedule.unreadable", name=name, error=str(error))
+            return None
 
     def _place(self, definition: Definition) -> None:
         known = self._definitions.get(definition.name)
