@@ -102,13 +102,16 @@ def test_a_schedule_of_the_code_makes_one_job_a_tick_until_the_code_has_it_no_mo
         shop.until("schedules.declared")
         end(scheduler.pid, shop)
     states = {each["name"]: each["state"] for each in shop.json("cron", "ls")}
+    ended = shop.run("cron", "resume", "ticker", code=1)
     shop.run("cron", "rm", "ticker", "--yes")
 
     assert "is defined in code, by ticker:registry; change it there" in refused.stderr
-    assert "defined in code" in kept.stderr
+    assert "is defined in code, by ticker:registry; change it there" in kept.stderr
+    assert "is retired: ticker:registry defines it no more; jobqueue cron rm ticker removes it" in ended.stderr
     assert "schedule.retired" in shop.output()
     assert states == {"greet": "active", "ticker": "retired"}
     assert [each["name"] for each in shop.json("cron", "ls")] == ["greet"]
+    assert actions(shop) == ["remove"]
 
 
 def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: Shop) -> None:

@@ -109,7 +109,9 @@ async def add(
     async with opened(settings, registry) as jobs:
         there = await _existing(jobs, name)
         if there is not None:
-            _refuse(there, replace=replace)
+            _refuse_code(there)
+            if not replace:
+                raise ScheduleConflict(f"schedule {name!r} exists: {there.description}; --replace changes it")
         await note(jobs, "schedule.change" if there is not None else "schedule.create", name, _told(schedule))
         status = await jobs.schedules.save(schedule, create=not replace)
         await _show(jobs, status, output, said="changed" if there is not None else "added")
@@ -122,13 +124,19 @@ async def _existing(jobs: JobQueue, name: str) -> ScheduleStatus | None:
         return None
 
 
-def _refuse(there: ScheduleStatus, *, replace: bool) -> None:
-    """Before the audit log says that it was changed."""
-    if there.source is Source.CODE:
-        way_out = "change it there" if there.state is not ScheduleState.RETIRED else "it is retired: remove it first"
-        raise ScheduleConflict(f"schedule {there.name!r} is defined in code, by {there.app}; {way_out}")
-    if not replace:
-        raise ScheduleConflict(f"schedule {there.name!r} exists: {there.description}; --replace changes it")
+def _refuse_code(status: ScheduleStatus) -> None:
+    """Refuse what is defined in code before the audit log says that it was changed."""
+    _refuse_retired(status)
+    if status.source is Source.CODE:
+        raise ScheduleConflict(f"schedule {status.name!r} is defined in code, by {status.app}; change it there")
+
+
+def _refuse_retired(status: ScheduleStatus) -> None:
+    if status.state is ScheduleState.RETIRED:
+        raise ScheduleConflict(
+            f"schedule {status.name!r} is retired: {status.app} defines it no more; "
+            f"jobqueue cron rm {status.name} removes it"
+        )
 
 
 def _check(job: Job, registry: Registry | None) -> None:
@@ -165,7 +173,7 @@ async def _show(jobs: JobQueue, status: ScheduleStatus, output: Form, *, said: s
 async def pause(name: str) -> None:
     """Let a schedule have no ticks until `resume`. Jobs that it has made go on."""
     async with opened() as jobs:
-        await jobs.schedules.get(name)
+        _refuse_retired(await jobs.schedules.get(name))
         await note(jobs, "schedule.pause", name)
         await jobs.schedules.pause(name)
     click.echo(f"{name} is paused; jobqueue cron resume {name}")
@@ -177,7 +185,7 @@ async def pause(name: str) -> None:
 async def resume(name: str) -> None:
     """Undo `pause`. The ticks of the time between are not made up for; `cron backfill` can."""
     async with opened() as jobs:
-        await jobs.schedules.get(name)
+        _refuse_retired(await jobs.schedules.get(name))
         await note(jobs, "schedule.resume", name)
         status = await jobs.schedules.resume(name)
         await _show(jobs, status, Form.TABLE, said="resumed")
@@ -191,6 +199,8 @@ async def rm(name: str, yes: bool) -> None:
     """Remove a schedule. Jobs that it has made go on; the record of its ticks stays."""
     async with opened() as jobs:
         status = await jobs.schedules.get(name)
+        if status.state is not ScheduleState.RETIRED:
+            _refuse_code(status)
         confirm(f"Remove schedule {name} ({status.description})?", yes=yes)
         await note(jobs, "schedule.remove", name)
         await jobs.schedules.remove(name)
