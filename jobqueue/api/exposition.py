@@ -8,6 +8,8 @@ Labels are bounded: queues up to 1 000 (the sampler's limit), types to those tha
 No payloads, no ids of jobs or keys.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final
@@ -16,11 +18,15 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from jobqueue.api.live import Live, Sample
+from jobqueue.errors import JobQueueError
 from jobqueue.loop import Heartbeat
 from jobqueue.middleware.metrics import BOUNDS_S, Histogram, Metrics
+from jobqueue.repository.schedules import ScheduleStore
+from jobqueue.schedule import ScheduleState
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+_PATIENCE_S: Final = 2.0
 _SETTLED: Final = ["queue", "type", "outcome"]
 _LE: Final = [*(str(bound) for bound in BOUNDS_S), "+Inf"]
 
@@ -43,9 +49,24 @@ def exposition(families: Iterable[Metric]) -> bytes:
     return generate_latest(registry)
 
 
-async def api_exposition(live: Live) -> bytes:
-    """What the API tells at `/metrics`: the queues. While Redis is away, that it is, and nothing old."""
-    return exposition(queue_families(await live.scraped()))
+async def api_exposition(live: Live, schedules: ScheduleStore) -> bytes:
+    """What the API tells at `/metrics`: queues and schedules. While Redis is away, that it is, and nothing old."""
+    sample = await live.scraped()
+    found = [] if sample.error is not None else await schedule_families(schedules)
+    return exposition([*queue_families(sample), *found])
+
+
+async def schedule_families(store: ScheduleStore) -> list[Metric]:
+    """How many schedules are in which state; nothing where that cannot be told in time."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            states = Counter(definition.state for definition in await store.list())
+    except (JobQueueError, TimeoutError):
+        return []
+    family = GaugeMetricFamily("jobqueue_schedules", "Schedules that are kept", labels=["state"])
+    for state in (ScheduleState.ACTIVE, ScheduleState.PAUSED, ScheduleState.RETIRED):
+        family.add_metric([state.value], states[state])
+    return [family]
 
 
 def queue_families(sample: Sample) -> Iterator[Metric]:

@@ -28,7 +28,7 @@ async def metrics(call: Call) -> web.StreamResponse:
     """The queues, for Prometheus. They belong to no process: scrape one API process, or take the `max`."""
     if not call.caller.sees_all:
         raise Refusal("forbidden", "metrics tell of all queues; this key covers some")
-    text = await api_exposition(call.site.live)
+    text = await api_exposition(call.site.live, call.queue.parts.schedules)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
 

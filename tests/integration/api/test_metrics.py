@@ -21,9 +21,10 @@ from jobqueue.api.probe import probing
 from jobqueue.cli.probe import scheduler_probe, worker_probe
 from jobqueue.clock import SystemClock
 from jobqueue.config import ProbeSettings, Settings
-from jobqueue.errors import BrokerUnavailable, ConfigError
+from jobqueue.errors import BrokerUnavailable, ConfigError, RepositoryUnavailable
 from jobqueue.loop import Heartbeat
 from jobqueue.middleware.metrics import Metrics
+from jobqueue.schedule import Definition
 from jobqueue.testing import ManualClock
 from jobqueue.testing.queue import memory_queue
 from testutil.eventually import eventually
@@ -68,13 +69,35 @@ def live_view(queue: JobQueue) -> Live:
     return Live(queue, Readiness(nothing_to_check))
 
 
+async def told_by_api(queue: JobQueue) -> bytes:
+    return await api_exposition(live_view(queue), queue.parts.schedules)
+
+
+async def test_the_api_counts_schedules_by_state_and_is_silent_when_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = memory_queue()
+    for name in ("a", "b", "c", "d"):
+        await queue.schedules.upsert(name, "@daily", Job("email.send", {"to": "a"}))
+    await queue.schedules.pause("b")
+    await queue.schedules.remove("c")
+
+    samples = read(await told_by_api(queue))
+
+    assert [value(samples, "jobqueue_schedules", state=each) for each in ("active", "paused", "retired")] == [2, 1, 0]
+
+    async def unreachable() -> list[Definition]:
+        raise RepositoryUnavailable("away")
+
+    monkeypatch.setattr(queue.parts.schedules, "list", unreachable)
+    assert not [name for name, _ in read(await told_by_api(queue)) if name.startswith("jobqueue_schedules")]
+
+
 async def test_the_api_tells_of_every_queue() -> None:
     queue = memory_queue()
     await queue.enqueue_many(Job("email.send", {"to": "a"}).replace(queue="mail", priority="high") for _ in range(3))
     await queue.enqueue(Job("email.send", {"to": "a"}), queue="mail", delay=timedelta(hours=1))
     await queue.pause("mail")
 
-    samples = read(await api_exposition(live_view(queue)))
+    samples = read(await told_by_api(queue))
 
     assert value(samples, "jobqueue_redis_up") == 1
     assert value(samples, "jobqueue_queue_depth", queue="mail", priority="high") == 3
@@ -102,7 +125,7 @@ async def test_with_redis_away_nothing_old_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(queue, "queues", unreachable)
     await live._look_once()
 
-    samples = read(await api_exposition(live))
+    samples = read(await api_exposition(live, queue.parts.schedules))
 
     assert value(samples, "jobqueue_redis_up") == 0
     assert not [name for name, _ in samples if name.startswith("jobqueue_queue")]
@@ -173,7 +196,9 @@ async def test_no_payload_and_no_id_is_exposed() -> None:
     async with working(queue) as worker, worker_probe(worker, queue):
         handle = await queue.enqueue(send.job(to="a-secret-payload"), idempotency_key="a-secret-key")
         await eventually(lambda: worker.metrics.settled.total() == 1)
-        text = exposition(worker_families(worker.metrics, busy=0, slots=1)) + await api_exposition(live_view(queue))
+        text = exposition(worker_families(worker.metrics, busy=0, slots=1)) + await api_exposition(
+            live_view(queue), queue.parts.schedules
+        )
 
     assert handle.id.encode() not in text
     assert b"secret" not in text

@@ -52,7 +52,13 @@ async def test_a_schedule_is_made_shown_changed_paused_resumed_and_removed(eithe
 
 
 async def test_what_is_shown_can_be_sent_again_and_changes_nothing(either: Api) -> None:
-    options = {"overlap": "queue", "jitter": "30s", "timeout": "5m", "max_retries": 2, "payload": {"of": [1, None]}}
+    options: dict[str, Any] = {
+        "overlap": "queue",
+        "jitter": "30s",
+        "timeout": "5m",
+        "max_retries": 2,
+        "payload": {"of": [1, None]},
+    }
     made = await make(either, **options)
 
     again = await either.expect(200, "PUT", "/schedules/nightly", json=without_nulls(made["definition"]))
@@ -121,7 +127,7 @@ async def test_what_is_left_out_is_as_the_task_says(api: Api) -> None:
 
 
 async def test_a_masked_field_is_hidden_and_keeps_its_value(queue: JobQueue, serve: Serve) -> None:
-    api: Api = await serve(queue, require_keys=False, settings=ApiSettings(mask_fields=frozenset({"password"})))
+    api: Api = await serve(queue, require_keys=False, settings=ApiSettings(mask_fields=("password",)))
     made = await make(api, payload={"password": "hunter2", "month": 1})
     assert made["definition"]["payload"] == {"password": "***", "month": 1}
 
@@ -133,7 +139,7 @@ async def test_a_masked_field_is_hidden_and_keeps_its_value(queue: JobQueue, ser
 
 
 async def test_another_task_does_not_get_what_a_mask_hides(queue: JobQueue, serve: Serve) -> None:
-    api: Api = await serve(queue, require_keys=False, settings=ApiSettings(mask_fields=frozenset({"password"})))
+    api: Api = await serve(queue, require_keys=False, settings=ApiSettings(mask_fields=("password",)))
     await make(api, payload={"password": "hunter2"})
 
     await api.refused(

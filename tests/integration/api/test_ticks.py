@@ -87,8 +87,9 @@ async def test_the_next_ticks_of_a_schedule_begin_with_its_next_one(hourly: Api)
 async def test_a_tick_that_fired_is_in_the_record_and_its_job_tells_where_it_is_from(
     queue: JobQueue, every_second: Api
 ) -> None:
-    async def fired() -> Any:
-        return (await every_second.get("/schedules/tick/ticks?decision=fired"))["items"]
+    async def fired() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await every_second.get("/schedules/tick/ticks?decision=fired"))["items"]
+        return found
 
     tick = (await eventually(fired, within_s=20))[-1]
 
