@@ -154,9 +154,8 @@ async def plan(queue: JobQueue) -> None:
         app="shop.jobs:registry",
     )
     await queue.schedules.upsert("digest.send", "30 2 * * *", digest, timezone="Europe/Berlin", overlap="queue")
-    await queue.schedules.upsert(
-        "report.month", "0 9 1 * *", Job("report.build", {"month": "2026-11"}, queue="reports")
-    )
+    report = Job("report.build", {"month": "2026-11"}, queue="reports")
+    await queue.schedules.upsert("report.month", "0 9 1 * *", report)
     await queue.schedules.upsert("orders.remind", "0 10-16/2 * * mon-fri", digest, timezone="America/New_York")
     await queue.schedules.pause("report.month")
     now = datetime.now(UTC)
@@ -228,6 +227,7 @@ async def fill(url: str) -> None:
         await connection.copy_records_to_table(
             "executions", schema_name="jobqueue", columns=_COLUMNS, records=history(now)
         )
+        await connection.execute("SELECT jobqueue.recount_minutes('-infinity', 'infinity')")
     finally:
         await connection.close()
 
