@@ -18,6 +18,7 @@ class Scope(StrEnum):
     QUEUES_WRITE = "queues:write"
     SCHEDULES_READ = "schedules:read"
     SCHEDULES_WRITE = "schedules:write"
+    """Enough to make jobs by a schedule, on the key's queues: `jobs:enqueue` is not asked for."""
     WORKERS_READ = "workers:read"
     WORKERS_LEASE = "workers:lease"
     METRICS_READ = "metrics:read"

@@ -25,7 +25,7 @@ IN_ERROR_URL = "canary-error-url-4c9e"
 IN_ERROR_HEADER = "canary-error-header-a2d8"
 NEVER = (IN_MASKED_FIELD, IN_DATABASE_URL, IN_ERROR_URL, IN_ERROR_HEADER)
 # Only these are asked for payloads.
-WITH_PAYLOADS = ("/api/v1/jobs", "/api/v1/dlq", "/api/v1/executions", "/api/v1/events")
+WITH_PAYLOADS = ("/api/v1/jobs", "/api/v1/dlq", "/api/v1/executions", "/api/v1/events", "/api/v1/schedules")
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -59,7 +59,7 @@ async def queue(redis_url: str, namespace: str, database_url: str) -> Any:
 
 @pytest.fixture
 async def filled(queue: JobQueue, registry: Registry) -> list[str]:
-    """One job that completed, one that died, one that waits; all of them in Postgres where they belong."""
+    """A job that completed, one that died, one that waits, and a schedule; in Postgres what belongs there."""
     payload = {"card": IN_PAYLOAD, "login": {"Password": IN_MASKED_FIELD}}
     jobs = [Job(type, payload, headers={"x-trace": IN_HEADER}) for type in ("fine", "fails", "fine")]
     await queue.enqueue_many(jobs[:2])
@@ -68,6 +68,8 @@ async def filled(queue: JobQueue, registry: Registry) -> list[str]:
         await Worker(queue, registry, queues=["default"]).run(burst=True)
         await shipped(queue)
     await queue.enqueue(jobs[2], delay=timedelta(hours=1))
+    await queue.schedules.upsert("mail", "@yearly", jobs[2])
+    await queue.schedules.run("mail")
     return [job.id for job in jobs]
 
 

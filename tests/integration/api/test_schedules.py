@@ -217,6 +217,19 @@ async def test_to_write_schedules_is_enough_to_make_jobs_by_them(guarded: Api) -
     assert (await writer.expect(201, "POST", "/schedules/nightly/run"))["queue"] == "reports"
 
 
+async def test_what_is_away_is_said(redis_url: str, namespace: str, database_url: str, serve: Serve) -> None:
+    async with JobQueue.connect("redis://127.0.0.1:1", database_url=database_url) as away:
+        away.parts.redis._enqueue_timeout_s = 0.2  # type: ignore[union-attr]
+        api: Api = await serve(away, require_keys=False)
+        await api.refused("broker-unavailable", "POST", "/schedules", json={"name": "nightly", **NIGHTLY})
+
+    async with JobQueue.connect(redis_url, namespace=namespace, database_url="postgresql://127.0.0.1:1/x") as away:
+        api = await serve(away, require_keys=False)
+        for path in ("/schedules", "/schedules/nightly", "/ticks"):
+            problem = await api.refused("repository-unavailable", "GET", path)
+            assert "127.0.0.1" not in str(problem)
+
+
 ADDRESSES = [
     ("GET", ""),
     ("PUT", ""),
