@@ -22,11 +22,12 @@ async def declare(
     by_name = {definition.name: definition for definition in kept}
     names = {schedule.name for schedule in schedules}
     gone = [each for each in kept if each.name not in names and _is_of(each, app) and not _has_ended(each)]
+    overtaken = await editor.overtaken([each for each in kept if each.name in names and _is_of(each, app)])
     line = asyncio.Semaphore(_AT_ONCE)
 
     async def declare_one(schedule: Schedule) -> Declared:
         current = by_name.get(schedule.name)
-        if current is not None and _is_unchanged(current, schedule, app):
+        if current is not None and _is_unchanged(current, schedule, app) and current.name not in overtaken:
             return Declared(name=schedule.name, change="unchanged")
         async with line:
             return await _declare_one(editor, schedule, app)

@@ -1,13 +1,13 @@
 """Changing what is kept about a schedule: a new version, by compare-and-set, which then is let count."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
 
 from jobqueue import crash
-from jobqueue.broker.timetable import Timetable
+from jobqueue.broker.timetable import Look, Timetable
 from jobqueue.clock import from_ms
 from jobqueue.errors import ScheduleConflict, ScheduleNotFound
 from jobqueue.repository.schedules import ScheduleStore
@@ -55,23 +55,33 @@ class Editor:
         for _ in range(_MOST_TRIES):
             current = await self._store.get(name)
             expected = current.version if current is not None else 0
-            stands = expected
             if current is not None:
                 # One `former` is enough: the present version stands before another is kept.
-                stands = (await adopt(self._timetable, current)).version
+                await adopt(self._timetable, current)
                 queue = current.schedule.queue
-            look = await self._timetable.look(queue, [])
-            changed = change(current, Moment(look.now_ms))
+            look = await self._timetable.look(queue, [name])
+            moment, stands = Moment(look.now_ms), _version(look, name)
+            changed = change(current, moment)
+            if changed is None and current is not None and stands > expected:
+                changed = current.changed(since_ms=moment.now_ms, at=moment.at)
             if changed is None:
                 return current, False
             if stands > expected:
-                # The store was set back, by a backup or a failover: this one must be newer than what stands.
+                # The store was emptied, or set back by a backup or a failover: only a newer version than stands fires.
                 changed = msgspec.structs.replace(changed, version=stands + 1)
             if await self._store.put(changed, expected=expected):
                 crash.point("after_schedule_put")
                 await adopt(self._timetable, changed)
                 return changed, True
         raise ScheduleConflict(f"schedule {name!r} was changed by others {_MOST_TRIES} times meanwhile; try again")
+
+    async def overtaken(self, definitions: Sequence[Definition]) -> set[str]:
+        """The names of those of which a newer version stands than is kept."""
+        names: dict[str, list[str]] = {}
+        for definition in definitions:
+            names.setdefault(definition.schedule.queue, []).append(definition.name)
+        looks = {queue: await self._timetable.look(queue, of_queue) for queue, of_queue in names.items()}
+        return {each.name for each in definitions if _version(looks[each.schedule.queue], each.name) > each.version}
 
     async def kept(self, name: str) -> Definition:
         """The schedule of this name.
@@ -92,6 +102,11 @@ class Editor:
             return ScheduleNotFound(f"no schedule named {name!r}; did you mean {closest[0]!r}?")
         known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         return ScheduleNotFound(f"no schedule named {name!r} (there are: {known or 'none'})")
+
+
+def _version(look: Look, name: str) -> int:
+    standing = look.standings.get(name)
+    return 0 if standing is None else standing.version
 
 
 def created(
