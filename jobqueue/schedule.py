@@ -119,6 +119,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         cron = _parse(expression, timezone, seconds)
         if job.unique_key is not None:
             raise InvalidSchedule(f"schedule {name!r}: its job has a unique_key; say overlap='skip' instead")
+        jitter = _check_span("jitter", jitter, _NOTHING, MAX_JITTER)
+        if job.expires is not None and job.expires <= jitter:
+            raise InvalidSchedule(
+                f"schedule {name!r}: its job expires {job.expires} after the tick, and may be due as late as {jitter} "
+                f"after it; let expires be longer than jitter"
+            )
         schedule = cls(
             name=check_name("schedule", name),
             expression=cron.expression,
@@ -128,7 +134,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             max_catchup=_check_catchup(max_catchup),
             grace=_check_span("grace", grace, timedelta(seconds=1), MAX_GRACE),
             overlap=_one_of(Overlap, "overlap", overlap),
-            jitter=_check_span("jitter", jitter, _NOTHING, MAX_JITTER),
+            jitter=jitter,
             type=job.type,
             payload=msgspec.Raw(job.payload_json),
             queue=job.queue,

@@ -1,7 +1,7 @@
 """Queueing the jobs of past ticks, each once."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
 from jobqueue.bootstrap import Parts
@@ -18,6 +18,7 @@ MAX_BACKFILL = 10_000
 _BATCH = 200
 _REMEMBERED = timedelta(days=30)
 _MOST_ROUNDS = 1_000
+_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -58,7 +59,8 @@ def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
 
 
 def _ticks(definition: Definition, since: datetime, until: datetime, limit: int) -> tuple[list[datetime], bool]:
-    ticks = takewhile(lambda tick: tick < until, definition.schedule.cron.ticks(since - _MILLISECOND))
+    before = max(since, _FIRST) - _MILLISECOND  # datetime knows no instant before the year 1
+    ticks = takewhile(lambda tick: tick < until, definition.schedule.cron.ticks(before))
     found = list(islice(ticks, limit + 1))
     return found[:limit], len(found) > limit
 

@@ -12,7 +12,7 @@ import structlog
 from jobqueue import crash
 from jobqueue.broker.timetable import Look, Standing, Timetable
 from jobqueue.clock import from_ms
-from jobqueue.errors import InvalidSchedule
+from jobqueue.errors import InvalidJob, InvalidSchedule
 from jobqueue.schedule import Definition, Schedule, ScheduleState
 from jobqueue.tick import Decision, Reason, TickRecord, due_steps, next_tick_ms
 
@@ -92,6 +92,7 @@ async def adopt(timetable: Timetable, definition: Definition, look: Look | None 
 
 
 async def _begin(timetable: Timetable, definition: Definition, look: Look) -> Standing:
+    definition = _with_readable_former(definition)
     former = definition.former
     queue, name, version = definition.schedule.queue, definition.name, definition.version
     stood, now_ms = look.standings.get(name), look.now_ms
@@ -99,7 +100,7 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
     if former is not None and moved:
         look = await timetable.look(former.queue, [name])
         stood, now_ms = look.standings.get(name), look.now_ms
-    if former is not None and _has_ticks(definition) and stood is not None and stood.version < version:
+    if former is not None and definition.former_active and stood is not None and stood.version < version:
         passed = await fire_due(timetable, former, stood, now_ms, until_ms=definition.since_ms, rounds=_MOST_ROUNDS)
         stood, now_ms = passed.standing, passed.now_ms
     if former is not None and moved:
@@ -118,13 +119,18 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
     return begun
 
 
-def _has_ticks(definition: Definition) -> bool:
-    """Whether the former version has, and this version of jobqueue can tell them: what it cannot read ends all the
-    same."""
+def _with_readable_former(definition: Definition) -> Definition:
+    """Ticks of a former version that cannot be read are left undecided: else no version could ever follow it."""
+    if definition.former is None or not definition.former_active:
+        return definition
     try:
-        return definition.former_active and definition.former is not None and bool(definition.former.cron)
-    except InvalidSchedule:
-        return False
+        definition.former.cron.next(from_ms(definition.since_ms))
+        definition.former.tick_job(0)
+    except (InvalidSchedule, InvalidJob) as error:
+        facts = {"schedule": definition.name, "queue": definition.former.queue, "version": definition.version}
+        _log.error("schedule.former_unreadable", error=str(error), **facts)
+        return msgspec.structs.replace(definition, former_active=False)
+    return definition
 
 
 def _first_ms(definition: Definition, stood: Standing | None, now_ms: int) -> int:
@@ -133,7 +139,7 @@ def _first_ms(definition: Definition, stood: Standing | None, now_ms: int) -> in
     if stood is None:
         # Redis was emptied: what was decided before is not known. Else it was made just now.
         return since_ms if now_ms - since_ms < _FRESH_MS else now_ms
-    if definition.former is None or not _has_ticks(definition):
+    if definition.former is None or not definition.former_active:
         return max(since_ms, stood.last_ms)
     # The clock of the former queue may be behind, and not have reached all of the former version's ticks: they are
     # this version's then.

@@ -214,3 +214,10 @@ def test_the_widest_options_are_taken() -> None:
     )
 
     assert (widest.expression, to_ms(widest.jitter)) == ("0 9 * * MON", 86_400_000)
+
+
+def test_a_job_that_may_expire_before_it_is_due_is_refused() -> None:
+    hour = timedelta(hours=1)
+    with pytest.raises(InvalidSchedule, match="let expires be longer than jitter"):
+        Schedule.of("s", "0 9 * * *", Job("t", expires=hour), jitter=hour)
+    Schedule.of("s", "0 9 * * *", Job("t", expires=hour * 2), jitter=hour)
