@@ -22,6 +22,7 @@ FLOORS: list[list[str]] = [
     # ports
     ["broker.timetable"],
     ["middleware", "broker.base", "repository.base", "repository.schedules", "status", "schema", "access"],
+    ["arguments"],
     ["registry"],
     # engine and adapters
     ["broker", "repository", "repository.postgres", "worker", "scheduler"],
