@@ -274,13 +274,14 @@ def _complain(entry: _Entry, error: Exception) -> None:
 
 async def _at_once(do: Callable[[_Entry], Awaitable[None]], entries: Iterable[_Entry]) -> None:
     """For each of *entries*, a few at once; the first error is raised when all that began have ended."""
-    left = iter(list(entries))
+    every = list(entries)
+    left = iter(every)
 
     async def work() -> None:
         for entry in left:
             await do(entry)
 
-    results = await asyncio.gather(*(work() for _ in range(_AT_ONCE)), return_exceptions=True)
+    results = await asyncio.gather(*(work() for _ in range(min(_AT_ONCE, len(every)))), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

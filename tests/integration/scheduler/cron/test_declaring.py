@@ -147,6 +147,18 @@ async def test_a_retired_one_can_be_removed_and_its_name_is_free_then(queue: Job
     assert (mine.source, mine.app, mine.state, mine.version) == (Source.RUNTIME, None, ScheduleState.ACTIVE, 4)
 
 
+async def test_an_app_that_was_renamed_takes_over_once_the_old_name_has_retired(queue: JobQueue) -> None:
+    await queue.schedules.declare([schedule("a", "@daily")], app="shop.old:registry")
+
+    (refused,) = await queue.schedules.declare([schedule("a", "@daily")], app=APP)
+    assert refused.why.endswith("retire what it defined: queue.schedules.declare([], app='shop.old:registry')")
+    await queue.schedules.declare([], app="shop.old:registry")
+    (taken,) = await queue.schedules.declare([schedule("a", "@daily")], app=APP)
+
+    assert (refused.change, taken.change) == ("refused", "changed")
+    assert (await queue.schedules.get("a")).app == APP
+
+
 async def test_another_app_may_take_over_what_was_retired(queue: JobQueue) -> None:
     await queue.schedules.declare([schedule("a", "@daily")], app=APP)
     await queue.schedules.declare([], app=APP)
