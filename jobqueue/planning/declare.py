@@ -70,8 +70,8 @@ def _declared(current: Definition | None, schedule: Schedule, app: str, moment: 
         )
     if current.app != app and current.state is not ScheduleState.RETIRED:
         raise ScheduleConflict(
-            f"{current.app} defines a schedule named {schedule.name!r}, too; name one of them otherwise, or, if that app "
-            f"is no more, retire what it defined: queue.schedules.declare([], app={current.app!r})"
+            f"{current.app} defines a schedule named {schedule.name!r}, too; name one of them otherwise, or, if that "
+            f"app is no more, retire what it defined: queue.schedules.declare([], app={current.app!r})"
         )
     if _is_unchanged(current, schedule, app):
         return None
