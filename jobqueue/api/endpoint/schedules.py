@@ -1,5 +1,7 @@
 """`/schedules`: look, make, change, pause, resume, remove."""
 
+import msgspec
+
 from jobqueue.access.scope import Scope
 from jobqueue.api.call import Call
 from jobqueue.api.problem import Refusal
@@ -28,9 +30,16 @@ async def ls(call: Call) -> view.SchedulePage:
     shown = await statuses(parts.broker.timetable, parts.ticks, page)
     masked = call.site.settings.mask_fields
     return view.SchedulePage(
-        items=[show.schedule(each, masked) for each in shown],
+        items=[show.schedule(_without_foreign(call, each), masked) for each in shown],
         next_cursor=call.next_cursor(more),
     )
+
+
+def _without_foreign(call: Call, status: ScheduleStatus) -> ScheduleStatus:
+    """Its last decision may be of a queue of others: it moved from there, or had another owner before."""
+    if status.last is None or call.caller.sees(status.last.queue):
+        return status
+    return msgspec.structs.replace(status, last=None)
 
 
 def _is_asked_for(call: Call, asked: SchedulesQuery, definition: Definition) -> bool:
@@ -154,6 +163,7 @@ def unknown(name: str) -> Refusal:
 async def _detail(call: Call, status: ScheduleStatus) -> view.ScheduleDetail:
     where = TickFilter(name=status.name, queues=await visible_queues(call, status))
     ticks, _ = await call.queue.schedules.ticks(where, limit=_NEWEST)
+    status = _without_foreign(call, status)
     return show.detail(status, call.site.settings.mask_fields, ticks=ticks, can=_can(call, status))
 
 

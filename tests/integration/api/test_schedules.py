@@ -304,5 +304,25 @@ async def test_a_schedule_moves_only_between_queues_of_the_key(guarded: Api) -> 
     assert moved["definition"]["queue"] == "mail.eu"
 
 
+@pytest.mark.parametrize("way", ["moved", "removed"])
+async def test_what_was_decided_in_a_foreign_queue_is_not_shown(guarded: Api, way: str) -> None:
+    """The schedule was in that queue once, or another of its name was."""
+    admin = guarded.holding(await make_key(guarded.queue))
+    limited = guarded.holding(await make_key(guarded.queue, *Scope, queues=("mail",)))
+    await make(admin, queue="bank")
+    await admin.expect(201, "POST", "/schedules/nightly/run")
+    if way == "moved":
+        await admin.expect(200, "PUT", "/schedules/nightly", json={**NIGHTLY, "queue": "mail"})
+    else:
+        assert (await admin.call("DELETE", "/api/v1/schedules/nightly")).status == 204
+        await make(limited, queue="mail")
+
+    shown = await limited.get("/schedules/nightly")
+
+    assert (shown["last"], shown["ticks"]) == (None, [])
+    assert (await limited.get("/schedules"))["items"][0]["last"] is None
+    assert (await admin.get("/schedules/nightly"))["last"]["queue"] == "bank"
+
+
 def without_nulls(definition: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in definition.items() if value is not None}
