@@ -260,7 +260,11 @@ class PostgresSettings:
     )
     keep_failures: timedelta = field(
         default=timedelta(days=30),
-        metadata=_about("JOBQUEUE_KEEP_FAILURES", _duration(timedelta(days=1)), "how long failed executions are kept"),
+        metadata=_about(
+            "JOBQUEUE_KEEP_FAILURES",
+            _duration(timedelta(days=1)),
+            "how long failed executions and ticks of schedules are kept",
+        ),
     )
     keep_payload: int = field(
         default=4096,

@@ -20,6 +20,8 @@ _REMEMBERED = timedelta(days=30)
 _MOST_ROUNDS = 1_000
 _FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_AHEAD = timedelta(minutes=1)
+"""The caller's clock may be somewhat ahead of the broker's; until then nothing has come."""
 
 
 async def backfill(
@@ -28,7 +30,9 @@ async def backfill(
     """As `Schedules.backfill` says."""
     name, timetable = definition.name, parts.broker.timetable
     look = await timetable.look(definition.schedule.queue, [name])
-    _check(since, until, from_ms(look.now_ms), limit)
+    now = from_ms(look.now_ms)
+    _check(since, until, now, limit)
+    until = min(until, now)
     instants, more = _ticks(definition, since, until, limit)
     standing = look.standings.get(name)
     if not dry_run and definition.state is ScheduleState.ACTIVE:
@@ -52,7 +56,7 @@ def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
             )
     if until <= since:
         raise InvalidSchedule(f"until must be after since, got {since.isoformat()} to {until.isoformat()}")
-    if until > now:
+    if until > now + _AHEAD:
         raise InvalidSchedule(f"until must not be in the future, got {until.isoformat()}; it is {now.isoformat()}")
     if not 1 <= limit <= MAX_BACKFILL:
         raise InvalidSchedule(f"limit must be from 1 to {MAX_BACKFILL}, got {limit}")

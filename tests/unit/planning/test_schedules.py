@@ -250,6 +250,15 @@ async def test_a_backfill_that_makes_no_sense_is_refused(
         await queue.schedules.backfill("digest", **window)
 
 
+async def test_a_backfill_until_now_may_be_asked_by_a_clock_that_is_ahead(queue: JobQueue, clock: ManualClock) -> None:
+    await upsert(queue, expression="* * * * *")
+    clock.advance(timedelta(seconds=59))
+
+    done = await queue.schedules.backfill("digest", since=NOON - HOUR, until=clock_now(clock) + timedelta(seconds=30))
+
+    assert (len(done.ticks), done.ticks[-1].at) == (61, NOON)
+
+
 async def test_pages_of_ticks_are_bounded(queue: JobQueue) -> None:
     for limit in (0, 1_001):
         with pytest.raises(ConfigError, match=f"limit must be 1 to 1000, got {limit}"):
