@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jobqueue.cron import CronSchedule
 
 MAX_SCHEDULES: Final = 10_000
+REMOVED_COUNT: Final = "removed ones count until they are forgotten, a day later; change one of those"
+"""The way out, where there are too many."""
 MAX_CATCHUP: Final = 1_000
 MAX_GRACE: Final = timedelta(days=1)
 MAX_JITTER: Final = timedelta(days=1)

@@ -10,7 +10,7 @@ from jobqueue.broker import scripts
 from jobqueue.broker.connection import Line
 from jobqueue.broker.keys import ScheduleKeys
 from jobqueue.errors import BrokerError, ScheduleConflict
-from jobqueue.schedule import MAX_SCHEDULES, Definition
+from jobqueue.schedule import MAX_SCHEDULES, REMOVED_COUNT, Definition
 
 _log = structlog.get_logger("jobqueue.schedules")
 
@@ -54,10 +54,15 @@ class RedisScheduleStore:
         answer: int = await self._line.call(command)
         if answer < 0:
             raise ScheduleConflict(
-                f"schedule {definition.name!r} would be one more than {MAX_SCHEDULES}, removed ones included; "
-                f"change one of those"
+                f"schedule {definition.name!r} would be one more than {MAX_SCHEDULES}; {REMOVED_COUNT}"
             )
         return answer == 1
+
+    async def forget(self, name: str, *, version: int) -> bool:
+        command = scripts.UNDEFINE.command(
+            definitions=self._keys.definitions, revision=self._keys.revision, name=name, expected=version
+        )
+        return bool(await self._line.call(command))
 
     async def _all(self) -> dict[bytes, bytes]:
         """In pages: one reply with all of them would hold up everybody else."""

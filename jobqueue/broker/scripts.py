@@ -102,6 +102,7 @@ CLAIM: Final = Script("claim", own_keys=("answer",), args=("digest", "patience_m
 ANSWER: Final = Script("answer", own_keys=("answer",), args=("digest", "status", "body", "ttl_ms"))
 ABANDON: Final = Script("abandon", own_keys=("answer",), args=("digest",))
 DEFINE: Final = Script("define", own_keys=("definitions", "revision"), args=("name", "expected", "definition", "most"))
+UNDEFINE: Final = Script("undefine", own_keys=("definitions", "revision"), args=("name", "expected"))
 
 ALL: Final = {
     script.sha: script
@@ -144,5 +145,6 @@ ALL: Final = {
         ANSWER,
         ABANDON,
         DEFINE,
+        UNDEFINE,
     )
 }

@@ -43,6 +43,14 @@ class MovedSchedules:
         await self._copy()
         return await self._store.put(definition, expected=expected)
 
+    async def forget(self, name: str, *, version: int) -> bool:
+        await self._copy()
+        forgotten = await self._store.forget(name, version=version)
+        kept = await self._former.get(name) if forgotten else None
+        if kept is not None:
+            await self._former.forget(name, version=kept.version)  # else it would be copied again
+        return forgotten
+
     async def _copy(self) -> None:
         revision = await self._former.revision()
         if revision != self._copied:

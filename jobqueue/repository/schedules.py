@@ -37,6 +37,13 @@ class ScheduleStore(Protocol):
         """
         ...
 
+    async def forget(self, name: str, *, version: int) -> bool:
+        """Keep nothing under this name any more. False: another version is kept, or none.
+
+        For one that was removed long ago: who still knows a version of it could fire by that.
+        """
+        ...
+
 
 class TickFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Which records; None means any. *since* and *until* are about the tick, up to but without *until*."""

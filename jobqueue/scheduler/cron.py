@@ -1,8 +1,9 @@
 """The definitions of all schedules as they are kept now, each given to the agenda of its queue."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import structlog
 
@@ -10,7 +11,7 @@ from jobqueue.broker.timetable import Timetable
 from jobqueue.clock import Clock
 from jobqueue.errors import BrokerError, BrokerUnavailable, RepositoryError, RepositoryUnavailable
 from jobqueue.repository.schedules import ScheduleStore
-from jobqueue.schedule import Definition
+from jobqueue.schedule import Definition, ScheduleState
 from jobqueue.scheduler.agenda import Agenda
 
 _log = structlog.get_logger("jobqueue.scheduler")
@@ -18,6 +19,9 @@ _log = structlog.get_logger("jobqueue.scheduler")
 _FEW = 10
 """So many definitions are read one by one; of more, all are."""
 _JUST_READ_S = 1.0
+_REMEMBER = timedelta(days=1)
+"""A schedule that was removed is remembered so long: nobody knows an older version of it by then."""
+_AT_ONCE = 100
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +73,8 @@ class Cron:
             self._place(definition)
         self._revision = revision
         self._read_at = self.clock.monotonic()
+        for definition in _long_removed(definitions.values()):
+            await self.store.forget(definition.name, version=definition.version)
 
     async def _read(self, names: Sequence[str]) -> None:
         for name in names:
@@ -119,3 +125,10 @@ class Cron:
         if self._away:
             _log.info("schedules.store_back")
         self._away = False
+
+
+def _long_removed(definitions: Collection[Definition]) -> list[Definition]:
+    """Some of those that were removed long before the newest change: all were noted by the broker's clock."""
+    removed = [definition for definition in definitions if definition.state is ScheduleState.REMOVED]
+    newest = max(definition.changed_at for definition in definitions) if removed else None
+    return [each for each in removed if newest is not None and newest - each.changed_at > _REMEMBER][:_AT_ONCE]

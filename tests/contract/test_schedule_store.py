@@ -227,6 +227,25 @@ async def test_more_names_than_allowed_are_refused(store: ScheduleStore, monkeyp
     assert await store.put(changed(first("s2")), expected=1)
 
 
+async def test_what_is_forgotten_makes_room(store: ScheduleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (memory_schedules, redis_schedules, postgres_schedules):
+        monkeypatch.setattr(module, "MAX_SCHEDULES", 1)
+    await store.put(first("gone"), expected=0)
+    removed = changed(first("gone"), state=ScheduleState.REMOVED)
+    await store.put(removed, expected=1)
+    revision = await store.revision()
+
+    assert not await store.forget("gone", version=1)
+    assert not await store.forget("never", version=1)
+    assert await store.revision() == revision
+    assert await store.forget("gone", version=2)
+    assert await store.revision() != revision
+
+    assert (await store.get("gone"), list(await store.list())) == (None, [])
+    assert not await store.forget("gone", version=2)
+    assert await store.put(first("next"), expected=0)
+
+
 async def test_no_more_names_than_allowed_come_at_once(store: ScheduleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (memory_schedules, redis_schedules, postgres_schedules):
         monkeypatch.setattr(module, "MAX_SCHEDULES", 3)

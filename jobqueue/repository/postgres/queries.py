@@ -100,6 +100,7 @@ class ScheduleQueries:
     revision: str
     add: str
     change: str
+    forget: str
     add_missing: str
     revise: str
     count: str

@@ -12,7 +12,7 @@ from jobqueue.outcome import storable
 from jobqueue.repository.postgres.database import Database, Session
 from jobqueue.repository.postgres.queries import SCHEDULES as SQL
 from jobqueue.repository.postgres.row import Row
-from jobqueue.schedule import MAX_SCHEDULES, Definition, Schedule, ScheduleState, Source
+from jobqueue.schedule import MAX_SCHEDULES, REMOVED_COUNT, Definition, Schedule, ScheduleState, Source
 
 _log = structlog.get_logger("jobqueue.schedules")
 
@@ -61,6 +61,13 @@ class PostgresScheduleStore:
                 await self._check_number(session, definition.name)
         return True
 
+    async def forget(self, name: str, *, version: int) -> bool:
+        async with self._database.transaction() as session:
+            if await session.value(SQL.forget, self._namespace, storable(name), version) is None:
+                return False
+            await session.row(SQL.revise, self._namespace)
+        return True
+
     async def add_missing(self, definitions: Sequence[Definition]) -> None:
         """Keep those of them whose names are not known; the others stay as they are."""
         for start in range(0, len(definitions), _ADDED_AT_ONCE):
@@ -72,9 +79,7 @@ class PostgresScheduleStore:
     async def _check_number(self, session: Session, name: str) -> None:
         """Counted when the revision is locked: who adds another one counts after us. Leaving it undoes the put."""
         if await session.value(SQL.count, self._namespace) > MAX_SCHEDULES:
-            raise ScheduleConflict(
-                f"schedule {name!r} would be one more than {MAX_SCHEDULES}, removed ones included; change one of those"
-            )
+            raise ScheduleConflict(f"schedule {name!r} would be one more than {MAX_SCHEDULES}; {REMOVED_COUNT}")
 
 
 def _row(definition: Definition) -> Row:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jobqueue.errors import ScheduleConflict
-from jobqueue.schedule import MAX_SCHEDULES, Definition
+from jobqueue.schedule import MAX_SCHEDULES, REMOVED_COUNT, Definition
 
 
 class MemoryScheduleStore:
@@ -28,9 +28,16 @@ class MemoryScheduleStore:
             return False
         if kept is None and len(self._kept) >= MAX_SCHEDULES:
             raise ScheduleConflict(
-                f"schedule {definition.name!r} would be one more than {MAX_SCHEDULES}, removed ones included; "
-                f"change one of those"
+                f"schedule {definition.name!r} would be one more than {MAX_SCHEDULES}; {REMOVED_COUNT}"
             )
         self._kept[definition.name] = definition
+        self._revision += 1
+        return True
+
+    async def forget(self, name: str, *, version: int) -> bool:
+        kept = self._kept.get(name)
+        if kept is None or kept.version != version:
+            return False
+        del self._kept[name]
         self._revision += 1
         return True

@@ -124,3 +124,13 @@ async def test_thousands_are_taken_over(processes: Processes) -> None:
     listed = await processes.after().list()
 
     assert [each.name for each in listed] == [f"s{n:04}" for n in range(2_000)]
+
+
+async def test_one_that_was_forgotten_does_not_come_back(processes: Processes) -> None:
+    await kept_before(processes)
+    store = processes.after()
+
+    assert await store.forget("b", version=2)
+
+    assert [each.name for each in await store.list()] == ["a", "c"]
+    assert [each.name for each in await processes.after().list()] == ["a", "c"]

@@ -135,7 +135,7 @@ async def test_the_run_role_keeps_schedules_and_the_record_of_ticks(
 
 
 FORBIDDEN = [
-    "DELETE FROM jobqueue.schedules",
+    "DELETE FROM jobqueue.schedule_revisions",
     "UPDATE jobqueue.schedule_ticks SET decision = 'fired'",
     "DELETE FROM jobqueue.schedule_ticks",
     "DROP TABLE jobqueue.executions",

@@ -117,6 +117,28 @@ async def test_a_schedule_that_has_moved_is_fired_by_its_new_queue_only(scene: S
     assert [(each.queue, each.version) for each in records] == [("two", 2)]
 
 
+async def test_a_removed_one_is_forgotten_a_day_later_and_its_name_begins_anew(scene: Scene) -> None:
+    for name in ("a", "b"):
+        await scene.save(name)
+    await scene.queue.schedules.remove("a")
+    scene.clock.advance(timedelta(hours=23))
+    await scene.queue.schedules.remove("b")
+    await scene.cron.refresh()
+    assert [each.name for each in await scene.store.list()] == ["a", "b"]
+
+    scene.clock.advance(timedelta(hours=2))
+    await scene.save("c")
+    await scene.cron.refresh()
+
+    assert [each.name for each in await scene.store.list()] == ["b", "c"]
+    await scene.save("a")
+    await scene.cron.refresh()
+    await scene.turn()
+    scene.clock.advance(MINUTE)
+    await scene.turn()
+    assert sorted((await scene.fired())[-2:]) == ["a", "c"]
+
+
 async def test_one_that_a_newer_version_has_written_is_forgotten_and_the_others_go_on(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,12 @@ SET version = $3, state = $4, source = $5, app = $6, queue = $7, since_ms = $8, 
 WHERE namespace = $1 AND name = $2 AND version = $14
 RETURNING name;
 
+-- name: forget
+-- No row when another version is kept. $1 namespace, $2 name, $3 version.
+DELETE FROM jobqueue.schedules
+WHERE namespace = $1 AND name = $2 AND version = $3
+RETURNING name;
+
 -- name: add_missing
 -- Those whose names are not known; a row for each. $1 namespace, the others as in add, of each schedule one.
 INSERT INTO jobqueue.schedules (namespace, name, version, state, source, app, queue, since_ms, definition, former,
