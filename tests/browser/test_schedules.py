@@ -18,7 +18,10 @@ from tests.browser.test_stored_text import nothing_ran
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_a_schedule_is_made_with_a_preview_fires_is_paused_and_removed(stage: Stage, page: Page) -> None:
+def test_a_schedule_is_made_with_a_preview_fires_is_paused_and_removed(stage: Stage, open_page: OpenPage) -> None:
+    watch = open_page(stage.url)
+    watch.expected.append("status of 404")
+    page = watch.page
     page.get_by_role("link", name="Schedules").click()
     expect(page.get_by_text("No schedule yet.")).to_be_visible()
     page.get_by_role("link", name="New schedule").click()
@@ -43,6 +46,10 @@ def test_a_schedule_is_made_with_a_preview_fires_is_paused_and_removed(stage: St
     dialog.get_by_role("button", name="Remove").click()
     expect(page).to_have_url(re.compile(r"#/schedules$"))
     expect(page.get_by_text("No schedule yet.")).to_be_visible()
+    page.get_by_label("State").select_option("removed")
+    page.get_by_role("table", name="Schedules").get_by_role("link", name="greeting").click()
+    expect(page.get_by_role("heading", name="No such schedule")).to_be_visible()
+    expect(ticks.locator("[data-row]").first).to_be_visible()
 
 
 def test_a_job_leads_to_its_schedule_and_back(stage: Stage, page: Page) -> None:

@@ -31,10 +31,15 @@ export function SchedulePage({ name }) {
     ${schedule && html`<${Shown} schedule=${schedule} />`}`;
 }
 
-const Gone = ({ name }) => html`
-  <h1>No such schedule</h1>
-  <p>There is no schedule <code>${name}</code>, or it was removed, or its queue is none that your key sees.</p>
-  <p><a href=${href("schedules")}>To the schedules</a></p>`;
+// What was decided about the ticks of one that was removed is still known.
+function Gone({ name }) {
+  const { data } = useLoad((abort) => get(path("schedules", name, "ticks"), { limit: 50 }, abort).then(numbered), [name]);
+  return html`
+    <h1>No such schedule</h1>
+    <p>There is no schedule <code>${name}</code>, or it was removed, or its queue is none that your key sees.</p>
+    <p><a href=${href("schedules")}>To the schedules</a></p>
+    ${data && html`<section class="card" aria-labelledby="record"><h2 id="record">What was decided</h2><${TickTable} rows=${data.items} zone="UTC" busy=${false} empty="Nothing." /></section>`}`;
+}
 
 function Shown({ schedule }) {
   const { definition } = schedule;
