@@ -20,6 +20,7 @@ async def test_ten_seconds_of_faults_leave_nothing_lost_stuck_or_unexplained(tmp
 
     assert report.ok, f"{report.line}\n" + "\n".join(report.details)
     assert report.measures["jobs"] > 100
+    assert report.measures["ticks_fired"] > 10
     assert sum(fault["took"] for fault in report.faults) >= 2
     assert json.loads((tmp_path / "report.json").read_text())["line"] == report.line
     assert (tmp_path / "report.txt").read_text().startswith("CLEAN valkey seed=3 ")

@@ -152,7 +152,7 @@ def _report(troubles: _Troubles, proxy: FaultProxy, records: list[TickRecord], s
 async def test_f62_an_hour_without_schedulers_is_made_up_for_as_the_rule_says(
     own_scene: CronScene, own_server: RedisServer
 ) -> None:
-    """No scheduler for an hour, and Redis restarted: ticks are skipped, or fire once, or up to `max_catchup` of them."""
+    """No scheduler for an hour, and Redis restarted: ticks are skipped, or fire once, or up to `max_catchup`."""
     scene = own_scene
     stood: dict[str, int] = {}
     for rule in ("skip", "once", "all"):
