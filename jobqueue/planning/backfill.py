@@ -19,6 +19,7 @@ _BATCH = 200
 _REMEMBERED = timedelta(days=30)
 _MOST_ROUNDS = 1_000
 _FIRST = datetime(1900, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 _AHEAD = timedelta(minutes=1)
 """The caller's clock may be somewhat ahead of the broker's; until then nothing has come."""
@@ -37,7 +38,8 @@ async def backfill(
     standing = look.standings.get(name)
     if not dry_run and definition.state is ScheduleState.ACTIVE:
         standing = await _decide_due(parts, definition)
-    made = set(await parts.ticks.fired(name, since=since, until=until))
+    end = instants[-1] + _SECOND if instants else until  # of a long span, only what this call is about
+    made = set(await parts.ticks.fired(name, since=since, until=end))
     made.update(standing.waiting if standing is not None else ())  # they have their job when their turn comes
     ticks: list[BackfillTick] = []
     for start in range(0, len(instants), _BATCH):
@@ -70,9 +72,12 @@ def _ticks(definition: Definition, since: datetime, until: datetime, limit: int)
 
 
 async def _decide_due(parts: Parts, definition: Definition) -> Standing | None:
-    """Decide what is due: a tick that a scheduler is about to fire is not ours."""
+    """Decide what is due: a tick that a scheduler is about to fire is not ours. Not where it was changed meanwhile:
+    what is due then is decided by other rules than these."""
     timetable, schedule = parts.broker.timetable, definition.schedule
     standing = await adopt(timetable, definition)
+    if standing.version != definition.version:
+        return standing
     look = await timetable.look(schedule.queue, [])
     passed = await fire_due(timetable, schedule, standing, look.now_ms, rounds=_MOST_ROUNDS)
     return passed.standing
