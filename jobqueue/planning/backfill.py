@@ -20,7 +20,7 @@ _REMEMBERED = timedelta(days=30)
 _MOST_ROUNDS = 1_000
 _FIRST = datetime(1900, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
-_MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _AHEAD = timedelta(minutes=1)
 """The caller's clock may be somewhat ahead of the broker's; until then nothing has come."""
 
@@ -65,7 +65,7 @@ def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
 
 
 def _ticks(definition: Definition, since: datetime, until: datetime, limit: int) -> tuple[list[datetime], bool]:
-    before = max(since, _FIRST) - _MILLISECOND  # datetime knows no instant before the year 1
+    before = max(since, _FIRST) - _MICROSECOND  # datetime knows no instant before the year 1
     ticks = takewhile(lambda tick: tick < until, definition.schedule.cron.ticks(before))
     found = list(islice(ticks, limit + 1))
     return found[:limit], len(found) > limit

@@ -210,6 +210,18 @@ def clock_now(clock: ManualClock) -> datetime:
     return datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
 
 
+async def test_a_backfill_from_just_behind_a_tick_does_not_queue_it_again(queue: JobQueue, clock: ManualClock) -> None:
+    """Half a millisecond after a tick that had fired: the chaos checker saw its job made twice."""
+    await upsert(queue, grace=timedelta(days=1))
+    clock.advance(2 * HOUR)
+    await fire(queue)
+
+    since = NOON + HOUR + timedelta(microseconds=500)
+    done = await queue.schedules.backfill("digest", since=since, until=NOON + 2 * HOUR)
+
+    assert done.ticks == []
+
+
 async def test_a_backfill_leaves_out_ticks_that_wait(queue: JobQueue, clock: ManualClock) -> None:
     await upsert(queue, overlap="queue", grace=timedelta(days=1))
     clock.advance(3 * HOUR)
