@@ -66,6 +66,10 @@ class Editor:
                 changed = current.changed(since_ms=moment.now_ms, at=moment.at)
             if changed is None:
                 return current, False
+            if changed.schedule.queue != queue:
+                # Another schedule of this name may have stood there, and be forgotten since.
+                look = await self._timetable.look(changed.schedule.queue, [name])
+                stands = max(stands, _version(look, name))
             if stands > expected:
                 # The store was emptied, or set back by a backup or a failover: only a newer version than stands fires.
                 changed = msgspec.structs.replace(changed, version=stands + 1)

@@ -45,11 +45,10 @@ class MovedSchedules:
 
     async def forget(self, name: str, *, version: int) -> bool:
         await self._copy()
-        forgotten = await self._store.forget(name, version=version)
-        kept = await self._former.get(name) if forgotten else None
+        kept = await self._former.get(name)
         if kept is not None:
-            await self._former.forget(name, version=kept.version)  # else it would be copied again
-        return forgotten
+            await self._former.forget(name, version=kept.version)  # first: else it would be copied again
+        return await self._store.forget(name, version=version)
 
     async def _copy(self) -> None:
         revision = await self._former.revision()

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobqueue.bootstrap import Parts, wire
+from jobqueue.broker.schedules import RedisScheduleStore
 from jobqueue.config import Settings
+from jobqueue.errors import RepositoryUnavailable
+from jobqueue.repository.postgres.schedules import PostgresScheduleStore
 from jobqueue.repository.schedules import ScheduleStore
 from jobqueue.schedule import Definition, ScheduleState
 from tests.contract.test_schedule_store import changed, first
@@ -134,3 +137,26 @@ async def test_one_that_was_forgotten_does_not_come_back(processes: Processes) -
 
     assert [each.name for each in await store.list()] == ["a", "c"]
     assert [each.name for each in await processes.after().list()] == ["a", "c"]
+
+
+@pytest.mark.parametrize("away", [RedisScheduleStore, PostgresScheduleStore])
+async def test_one_that_is_forgotten_by_halves_is_removed_yet(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, away: type
+) -> None:
+    """A server goes away in between: what Redis has kept of it must not come back as it was before its removal."""
+    made = first("s")
+    await processes.before.schedules.put(made, expected=0)
+    store = processes.after()
+    removed = changed(made, state=ScheduleState.REMOVED)
+    assert await store.put(removed, expected=1)
+
+    async def gone(*_: object, **__: object) -> bool:
+        raise RepositoryUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(away, "forget", gone)
+        with pytest.raises(RepositoryUnavailable):
+            await store.forget("s", version=2)
+    assert await processes.after().list() == [removed]
+    assert await processes.after().forget("s", version=2)
+    assert list(await processes.after().list()) == []

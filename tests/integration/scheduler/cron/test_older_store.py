@@ -67,3 +67,18 @@ async def test_a_schedule_saved_again_after_the_store_was_set_back_fires(bare: S
         await queue.schedules.resume("s")
     async with scheduling(queue):
         check_each_once(await fires(queue, 2))
+
+
+async def test_a_name_that_was_forgotten_fires_where_it_stood_before(bare: Scene) -> None:
+    """Made anew on another queue, and moved to that of its forerunner, where a newer version stands than its own."""
+    queue = bare.queue()
+    await edited(queue)
+    await queue.schedules.remove("s")
+    removed = await queue.parts.schedules.get("s")
+    assert removed is not None
+    assert await queue.parts.schedules.forget("s", version=removed.version)
+
+    await queue.schedules.save(schedule(job=Job("t", queue="other")))
+    await queue.schedules.save(schedule())
+    async with scheduling(queue):
+        check_each_once(await fires(queue, 2))
