@@ -1,12 +1,16 @@
 """The port through which schedules fire: where each schedule stands, kept beside the queue that its jobs go to."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from datetime import timedelta
+from typing import Final, Protocol
 
 import msgspec
 
 from jobqueue.schedule import Schedule
 from jobqueue.tick import Step, TickRecord
+
+AHEAD: Final = timedelta(days=1)
+"""What was decided further ahead of the broker's clock was decided when that clock was wrong."""
 
 
 class Standing(msgspec.Struct, kw_only=True, frozen=True):
@@ -68,7 +72,8 @@ class Timetable(Protocol):
         """Let *version* count here, from *at_ms* on or from the newest decided tick, whichever is later.
 
         Nothing is changed where this version or a newer one stands already. *waiting* and *job_id* are what a schedule
-        brings from another queue; where it stands here already, what is here stays.
+        brings from another queue; where it stands here already, what is here stays. Ticks that were decided more than
+        `AHEAD` of the broker's clock do not count, nor do those that wait with them.
         """
         ...
 

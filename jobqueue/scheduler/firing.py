@@ -10,8 +10,8 @@ import msgspec
 import structlog
 
 from jobqueue import crash
-from jobqueue.broker.timetable import Look, Standing, Timetable
-from jobqueue.clock import from_ms
+from jobqueue.broker.timetable import AHEAD, Look, Standing, Timetable
+from jobqueue.clock import from_ms, to_ms
 from jobqueue.errors import InvalidJob, InvalidSchedule
 from jobqueue.schedule import Definition, Schedule, ScheduleState
 from jobqueue.tick import Decision, Reason, TickRecord, due_steps, next_tick_ms
@@ -107,6 +107,7 @@ async def _begin(timetable: Timetable, definition: Definition, look: Look) -> St
         look = await timetable.end(former.queue, name, version=version)
         crash.point("after_schedule_end")
         stood, now_ms = look.standings.get(name), look.now_ms
+    stood = _by_a_right_clock(stood, definition, now_ms)
     begun = await timetable.begin(
         queue,
         name,
@@ -131,6 +132,14 @@ def _with_readable_former(definition: Definition) -> Definition:
         _log.error("schedule.former_unreadable", error=str(error), **facts)
         return msgspec.structs.replace(definition, former_active=False)
     return definition
+
+
+def _by_a_right_clock(stood: Standing | None, definition: Definition, now_ms: int) -> Standing | None:
+    """A standing far ahead of the clock is of a clock that was wrong: this version has its ticks all the same."""
+    if stood is None or stood.last_ms <= now_ms + to_ms(AHEAD):
+        return stood
+    _log.warning("schedule.was_ahead", schedule=definition.name, until=from_ms(stood.last_ms).isoformat())
+    return msgspec.structs.replace(stood, last_ms=min(definition.since_ms, now_ms), waiting=())
 
 
 def _first_ms(definition: Definition, stood: Standing | None, now_ms: int) -> int:

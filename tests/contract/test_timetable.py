@@ -116,6 +116,20 @@ async def test_begin_changes_nothing_where_the_version_or_a_newer_one_stands(bro
         assert await broker.timetable.begin(Q, NAME, version=version, at_ms=9_000, waiting=[1], job_id="a") == first
 
 
+async def test_what_a_wrong_clock_decided_far_ahead_holds_no_newer_version_up(broker: Broker) -> None:
+    timetable = broker.timetable
+    now_ms = (await timetable.look(Q, [])).now_ms
+    hour_ms = 3_600_000
+    await timetable.begin(Q, NAME, version=1, at_ms=now_ms + 23 * hour_ms)
+    near = await timetable.begin(Q, NAME, version=2, at_ms=now_ms)
+    far_ms = now_ms + 10_000 * hour_ms
+    await timetable.begin(Q, NAME, version=3, at_ms=far_ms, waiting=[far_ms])
+    back = await timetable.begin(Q, NAME, version=4, at_ms=now_ms)
+
+    assert near.last_ms == now_ms + 23 * hour_ms
+    assert (back.version, back.last_ms, back.waiting) == (4, now_ms, ())
+
+
 async def test_a_newer_version_counts_from_the_later_of_instant_and_newest_decided_tick(scene: Scene) -> None:
     await scene.at(10)
 

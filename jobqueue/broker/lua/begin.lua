@@ -17,7 +17,11 @@ if redis.call('HEXISTS', meta, 'version') == 0 then return 'UNDECLARED' end
 local old, last, own_job, own_waiting, ended = string.match(standing or '0 0 - - 0', '^(%d+) (%d+) (%S+) (%S+) (%S+)$')
 if tonumber(version) > tonumber(old) and (ended == '-' or tonumber(version) > tonumber(ended)) then
   if ended == '-' then job, waiting = own_job, own_waiting end
-  if tonumber(at_ms) > tonumber(last) then last = at_ms end
+  local time = redis.call('TIME')
+  -- More than a day ahead, it was decided by a wrong clock: without a way back, nothing would fire until then.
+  local lost = tonumber(last) > time[1] * 1000 + 86400000
+  if lost then waiting = '-' end
+  if lost or tonumber(at_ms) > tonumber(last) then last = at_ms end
   standing = table.concat({version, last, job, waiting, '-'}, ' ')
   redis.call('HSET', cron, name, standing)
 else

@@ -6,7 +6,8 @@ import msgspec
 
 from jobqueue.broker.base import Submission
 from jobqueue.broker.standing import RECORDS_KEPT, check_cursor, check_steps
-from jobqueue.broker.timetable import Fired, Look, Standing
+from jobqueue.broker.timetable import AHEAD, Fired, Look, Standing
+from jobqueue.clock import to_ms
 from jobqueue.record import entry_order
 from jobqueue.schedule import Overlap, Schedule
 from jobqueue.testing.memory.store import MemoryQueue, Store
@@ -41,6 +42,8 @@ class MemoryTimetable:
             if own is not None and ended is None:
                 waiting, job_id = own.waiting, own.job_id
             last_ms = max(at_ms, own.last_ms if own else 0)
+            if own is not None and own.last_ms > self._now() + to_ms(AHEAD):
+                last_ms, waiting = at_ms, ()
             of.standings[name] = Standing(version=version, last_ms=last_ms, waiting=tuple(waiting), job_id=job_id)
             of.ended.pop(name, None)
         standing = self._standing(of, name)
