@@ -5,7 +5,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from jobqueue.errors import InvalidJob, InvalidSchedule, ScheduleConflict
+from jobqueue.errors import (
+    Backpressure,
+    BrokerUnavailable,
+    InvalidJob,
+    InvalidSchedule,
+    JobQueueError,
+    RepositoryUnavailable,
+    ScheduleConflict,
+)
 from jobqueue.planning.edit import Editor, Moment, created, created_anew
 from jobqueue.schedule import Definition, Schedule, ScheduleState, Source
 from jobqueue.status import Declared
@@ -51,7 +59,9 @@ async def _declare_one(editor: Editor, schedule: Schedule, app: str) -> Declared
 
     try:
         _, changed = await editor.edit(schedule.name, schedule.queue, change)
-    except (ScheduleConflict, InvalidSchedule, InvalidJob) as error:
+    except (Backpressure, BrokerUnavailable, RepositoryUnavailable):
+        raise
+    except JobQueueError as error:  # also what a newer version wrote, and this one cannot read
         return Declared(name=schedule.name, change="refused", why=str(error))
     if not changed:
         return Declared(name=schedule.name, change="unchanged")
