@@ -106,7 +106,7 @@ def next_tick_ms(schedule: Schedule, after_ms: int) -> int | None:
     return _next_ms(schedule.cron, after_ms)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=32_768)
 def _next_ms(cron: "CronSchedule", after_ms: int) -> int | None:
     """Kept: one tick is asked for several times, and many schedules are due at the same instants."""
     return _ms(cron.next(from_ms(after_ms)))
@@ -166,7 +166,7 @@ def _previous(schedule: Schedule, before_ms: int) -> int | None:
     return _previous_ms(schedule.cron, before_ms)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=32_768)
 def _previous_ms(cron: "CronSchedule", before_ms: int) -> int | None:
     """Kept: of many that were missed, each step begins at the newest."""
     return _ms(cron.previous(from_ms(before_ms)))

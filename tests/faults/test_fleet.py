@@ -84,7 +84,7 @@ async def test_f83_a_loop_that_hangs_is_seen_by_the_health_probe(scene: Scene) -
         return {name.partition(":")[0]: beat.healthy(now) for name, beat in scheduler.heartbeats.items()}
 
     await eventually(lambda: not verdicts()["reap"], within_s=15)
-    assert verdicts() == {"reap": False, "promote": True, "listen": True, "queues": True}
+    assert verdicts() == {"reap": False, "promote": True, "listen": True, "queues": True, "schedules": True}
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
