@@ -5,7 +5,7 @@ import re
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from jobqueue.job import JobState
 from tests.browser.stage import Stage
@@ -15,8 +15,12 @@ MANY = 450
 
 
 def test_a_job_is_enqueued_watched_fails_and_is_retried(stage: Stage, page: Page) -> None:
-    page.get_by_role("link", name="Playground").click()
+    held: list[Route] = []
+    page.route("**/api/v1/tasks", lambda route: held.append(route))
+    with page.expect_request("**/api/v1/tasks"):
+        page.get_by_role("link", name="Playground").click()
     page.get_by_label("Task", exact=True).fill("order.ship")
+    held[0].continue_()  # what was typed before the tasks were known is known then
     page.get_by_label("order", exact=True).fill("A-17")
     page.get_by_role("button", name="Enqueue").click()
     job = page.get_by_role("region", name="The job")

@@ -94,7 +94,9 @@ async def test_f32_a_server_that_syncs_always_loses_nothing_it_acknowledged(
         settled: set[str] = set()
         acknowledged: set[str] = set()
         in_doubt: set[str] = set()
-        for _ in range(KILLS):
+        for kills in range(5 * KILLS):
+            if kills >= KILLS and settled:
+                break  # where disks are slow, some ten kills come before anything has been settled
             load = await kill_under_load(server, broker)
             acknowledged |= set(load.acknowledged)
             settled |= load.settled

@@ -35,6 +35,8 @@ function TaskField({ type, tasks }) {
   const [text, setText] = useState(type);
   useEffect(() => setText(type), [type]);
   const tell = (event) => filter({ type: event.target.value.trim(), job: "" });
+  // What was typed before the names had come is known now.
+  useEffect(() => { if (text !== type && tasks.some((task) => task.name === text)) filter({ type: text, job: "" }); }, [tasks]);
   const choose = (name) => { setText(name); filter({ type: name, job: "" }); };
   return html`<${Field} label="Task" hint=${hintOf(type, tasks)}>${(id) => html`
     <input id=${id} value=${text} list=${`${id}-tasks`} placeholder="its name" autocomplete="off" spellcheck=${false} data-search maxlength="64"
