@@ -200,6 +200,11 @@ class Registry:
             InvalidSchedule, InvalidJob: something was refused.
             RegistryError: the name is taken, or what stands below is no task of this registry.
         """
+        if callable(expression):
+            raise RegistryError(
+                f"cron takes an expression, as in @registry.cron('0 9 * * *'), and here stands without one above "
+                f"{where(expression)}"
+            )
         timing = Timing(
             expression=expression,
             timezone=timezone,

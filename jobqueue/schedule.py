@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from jobqueue.clock import from_ms, to_ms
+from jobqueue.clock import format_duration, from_ms, to_ms
 from jobqueue.errors import InvalidSchedule
 from jobqueue.job import SCHEDULE_HEADER as SCHEDULE_HEADER
 from jobqueue.job import TICK_HEADER as TICK_HEADER
@@ -124,8 +124,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         jitter = _check_span("jitter", jitter, _NOTHING, MAX_JITTER)
         if job.expires is not None and job.expires <= jitter:
             raise InvalidSchedule(
-                f"schedule {name!r}: its job expires {job.expires} after the tick, and may be due as late as {jitter} "
-                f"after it; let expires be longer than jitter"
+                f"schedule {name!r}: its job expires {format_duration(job.expires)} after the tick, and may be due as "
+                f"late as {format_duration(jitter)} after it; let expires be longer than jitter"
             )
         schedule = cls(
             name=check_name("schedule", name),
@@ -268,7 +268,8 @@ def _one_of(kind: Any, option: str, value: object) -> Any:
     try:
         return kind(value)
     except ValueError as error:
-        raise InvalidSchedule(f"{option} must be {', '.join(kind)}, got {value!r}") from error
+        *others, last = kind
+        raise InvalidSchedule(f"{option} must be {', '.join(others)} or {last}, got {value!r}") from error
 
 
 def _check_catchup(value: object) -> int:
@@ -283,5 +284,6 @@ def _check_span(option: str, value: object, least: timedelta, most: timedelta) -
     if not isinstance(value, timedelta):
         raise TypeError(f"{option} must be a timedelta such as timedelta(seconds=30), got {value!r}")
     if not least <= value <= most:
-        raise InvalidSchedule(f"{option} must be from {least} to {most}, got {value}")
+        span = f"{format_duration(least)} to {format_duration(most)}"
+        raise InvalidSchedule(f"{option} must be from {span}, got {format_duration(value)}")
     return value

@@ -32,7 +32,12 @@ _SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 @click.command(name="dev")
 @app_option
 @click.option("--reload", is_flag=True, help="Start worker, scheduler and API again when a .py file here changes.")
-@click.option("-q", "--queues", metavar="NAMES", help="Queues of the worker, in order; else also those of all tasks.")
+@click.option(
+    "-q",
+    "--queues",
+    metavar="NAMES",
+    help="Queues of the worker, in order; else also those of all tasks and schedules.",
+)
 @click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once.")
 @click.option(
     "--shutdown-timeout",

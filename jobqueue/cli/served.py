@@ -1,4 +1,4 @@
-"""Which queues a worker serves, and which its tasks want; and what `dev` tells of the jobs that it ran."""
+"""Which queues a worker serves, and which its tasks and schedules want; and what `dev` tells of the jobs that it ran."""
 
 import dataclasses
 import time
@@ -15,16 +15,18 @@ _log = structlog.get_logger("jobqueue.worker")
 
 
 def unserved(registry: Registry, queues: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The tasks whose queue is not among *queues*, by that queue."""
+    """The tasks of which jobs go to a queue that is not among *queues*, by that queue: their own, or a schedule's."""
+    wanted = [(task.options.queue, task.name) for task in registry]
+    wanted += [(schedule.queue, schedule.type) for schedule in registry.schedules]
     found: dict[str, list[str]] = {}
-    for task in registry:
-        if task.options.queue not in queues:
-            found.setdefault(task.options.queue, []).append(task.name)
+    for queue, task in dict.fromkeys(wanted):
+        if queue not in queues:
+            found.setdefault(queue, []).append(task)
     return {name: found[name] for name in sorted(found)}
 
 
 def with_all_queues(settings: Settings, registry: Registry) -> Settings:
-    """The settings with the queues of every task behind those that are served anyway."""
+    """The settings with the queues of every task and schedule behind those that are served anyway."""
     served = settings.worker.queues
     worker = dataclasses.replace(settings.worker, queues=(*served, *unserved(registry, served)))
     return dataclasses.replace(settings, worker=worker)

@@ -43,7 +43,7 @@ _GC_THRESHOLD = 100_000
 @click.option("--shutdown-timeout", type=duration, help="How long running jobs may go on after SIGTERM.")
 @probe_option
 @click.option("--accept-rollback", is_flag=True, help="Start although Redis holds older data than Postgres has seen.")
-@click.option("--all-queues", is_flag=True, hidden=True, help="For `dev`: also the queues of every task.")
+@click.option("--all-queues", is_flag=True, hidden=True, help="For `dev`: also the queues of every task and schedule.")
 @click.option("--log-completed", "tell_completed", is_flag=True, hidden=True, help="For `dev`: tell of completed jobs.")
 @click.pass_context
 def command(
@@ -136,7 +136,7 @@ async def _work(
 def _tell_unserved(registry: Registry, settings: Settings) -> None:
     left_out = unserved(registry, settings.worker.queues)
     if left_out:
-        tasks = sorted(name for names in left_out.values() for name in names)
+        tasks = sorted({name for names in left_out.values() for name in names})
         _log.warning("queues.unserved", queues=",".join(left_out), tasks=",".join(tasks))
 
 

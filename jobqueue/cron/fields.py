@@ -142,10 +142,14 @@ def _texts(expression: str, *, seconds: bool) -> list[str]:
     if len(texts) != (6 if seconds else 5):
         wanted = "six fields (second, " if seconds else "five fields ("
         raise InvalidSchedule(
-            f"cron expression {expression!r} has {len(texts)} fields: it takes {wanted}minute, hour, day of month, "
+            f"cron expression {expression!r} has {_counted(len(texts))}: it takes {wanted}minute, hour, day of month, "
             f"month, day of week); e.g. {'0 ' if seconds else ''}0 9 * * mon-fri for 09:00 from Monday to Friday"
         )
     return texts
+
+
+def _counted(count: int) -> str:
+    return f"{count} field{'' if count == 1 else 's'}"
 
 
 def _macro(expression: str) -> str:

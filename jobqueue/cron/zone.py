@@ -25,7 +25,9 @@ class Zone:
         Raises:
             InvalidSchedule: the database has no such zone; the message names the closest ones.
         """
-        if not isinstance(name, str) or name not in _names():
+        if not isinstance(name, str):
+            raise InvalidSchedule(f"timezone takes the name of a zone, e.g. 'Europe/Madrid', got {name!a:.80}")
+        if name not in _names():
             raise InvalidSchedule(f"no time zone named {name!a:.80}; {_closest(name)}")
         self.name = name
         self._info = zoneinfo.ZoneInfo(name)
@@ -81,8 +83,8 @@ def _names() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - {"localtime"})
 
 
-def _closest(name: object) -> str:
-    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_+/ -]{1,64}", name, re.ASCII):
+def _closest(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_+/ -]{1,64}", name, re.ASCII):
         by_lower = {known.lower(): known for known in sorted(_names())}
         wanted = name.lower().replace(" ", "_")
         places = {known.rpartition("/")[2]: known for known in by_lower}

@@ -149,6 +149,16 @@ def test_arguments_that_the_task_does_not_take_are_refused_at_once(
     assert names(registry) == []
 
 
+def test_cron_without_an_expression_is_refused_and_says_where_it_stands(registry: Registry) -> None:
+    task = registry.task("digest.send")(send_digest)
+
+    for above in (task, send_digest):
+        with pytest.raises(RegistryError, match=r"as in @registry\.cron\('0 9 .* above send_digest"):
+            registry.cron(above)  # type: ignore[call-overload,arg-type,unused-ignore]
+
+    assert names(registry) == []
+
+
 def test_an_expression_that_is_none_is_refused_at_once(registry: Registry) -> None:
     task = registry.task("digest.send")(send_digest)
 
@@ -166,7 +176,7 @@ def test_a_time_zone_that_is_none_is_refused_at_once(registry: Registry) -> None
 def test_an_option_that_is_none_is_refused_at_once(registry: Registry) -> None:
     task = registry.task("digest.send")(send_digest)
 
-    with pytest.raises(InvalidSchedule, match="misfire must be skip, once, all, got 'twice'"):
+    with pytest.raises(InvalidSchedule, match="misfire must be skip, once or all, got 'twice'"):
         registry.cron("@daily", misfire="twice")(task)
     with pytest.raises(InvalidJob, match="queue name"):
         registry.cron("@daily", queue="no such name")(task)

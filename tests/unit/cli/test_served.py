@@ -21,3 +21,13 @@ def test_the_queues_of_all_tasks_come_behind_the_chosen_ones() -> None:
     settings = with_all_queues(Settings.load({"WORKER_QUEUES": "low,mail"}), registry())
 
     assert settings.worker.queues == ("low", "mail", "default", "images")
+
+
+def test_a_schedule_may_have_a_queue_that_no_task_has() -> None:
+    made = registry()
+    made.cron("@hourly", queue="slow")(made.get("a"))
+    made.cron("@daily", queue="slow", name="daily")(made.get("a"))
+
+    assert unserved(made, ("default", "mail", "images")) == {"slow": ["a"]}
+    settings = with_all_queues(Settings.load({"WORKER_QUEUES": "default,mail,images"}), made)
+    assert settings.worker.queues == ("default", "mail", "images", "slow")

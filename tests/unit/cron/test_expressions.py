@@ -127,6 +127,7 @@ def test_or_before_its_second(expression: str, interval: bool) -> None:
     ("expression", "told"),
     [
         ("", "has 0 fields: it takes five fields (minute, hour, day of month, month, day of week)"),
+        ("9", "has 1 field:"),
         ("a b", "has 2 fields"),
         ("* * * *", "has 4 fields"),
         ("0 0 0 1 1 * 2026", "has 7 fields"),

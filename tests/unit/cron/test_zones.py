@@ -38,9 +38,9 @@ def test_every_zone_of_the_database_is_taken() -> None:
         ("Europe/Berlin\n", r"no time zone named 'Europe/Berlin\n'"),
         ("\ud800", r"no time zone named '\ud800'"),
         ("x" * 10_000, "no time zone named 'xxxx"),
-        (None, "no time zone named None"),
-        (ZoneInfo("UTC"), "no time zone named"),
-        (["UTC"], "no time zone named"),
+        (None, "timezone takes the name of a zone"),
+        (ZoneInfo("UTC"), "timezone takes the name of a zone, e.g. 'Europe/Madrid', got zoneinfo.ZoneInfo(key='UTC')"),
+        (["UTC"], "timezone takes the name of a zone"),
     ],
 )
 def test_another_name_is_refused_with_the_closest(zone: str, told: str) -> None:
