@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, over
 from jobqueue.arguments import Arguments, function_of, where
 from jobqueue.context import JobContext, current_job
 from jobqueue.declaration import Declarations, Timing
-from jobqueue.errors import DuplicateTask, RegistryError, UnknownTask
+from jobqueue.errors import DuplicateTask, InvalidJob, RegistryError, UnknownTask
 from jobqueue.job import Job, Priority
 from jobqueue.middleware.base import CallNext, Middleware, compose
 from jobqueue.retry import RetryFunction, RetryPolicy
@@ -220,8 +220,12 @@ class Registry:
 
         def declare(task: AnyTask) -> AnyTask:
             self._refuse_foreign(task)
-            job = task.job(**(arguments or {})).replace(**options)
-            self._declarations.add(timing.schedule(name or task.name, job), where(task.handler))
+            schedule = name or task.name
+            try:
+                job = task.job(**(arguments or {}))
+            except InvalidJob as error:
+                raise InvalidJob(f"schedule {schedule!r}: {error}; cron takes them as arguments={{...}}") from error
+            self._declarations.add(timing.schedule(schedule, job.replace(**options)), where(task.handler))
             return task
 
         return declare

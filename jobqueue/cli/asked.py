@@ -3,12 +3,14 @@
 import sys
 from typing import Any
 
+import click
 import msgspec
 
 from jobqueue.errors import InvalidJob
 from jobqueue.job import Job
 from jobqueue.registry import Registry
 
+_NO_APP = "no app is known, so queue and options are the defaults, not those of the task; give -A or set JOBQUEUE_APP"
 _KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 
 
@@ -26,6 +28,12 @@ def asked_job(type: str, payload: str, registry: Registry | None) -> Job:
         max_retries=options.max_retries,
         result_ttl=options.result_ttl,
     )
+
+
+def tell_defaults(registry: Registry | None) -> None:
+    """Say that a job was made without its task, where no app is known."""
+    if registry is None:
+        click.echo(_NO_APP, err=True)
 
 
 def asked_priority(text: str | None) -> str | int | None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from jobqueue.app import JobQueue
-from jobqueue.cli.asked import asked_job, asked_priority
+from jobqueue.cli.asked import asked_job, asked_priority, tell_defaults
 from jobqueue.cli.discover import find_app, load_registry
 from jobqueue.cli.exit import FAILED, OK
 from jobqueue.cli.option import app_option, duration, instant, output_option
@@ -20,7 +20,6 @@ from jobqueue.job import JobState
 from jobqueue.status import JobHandle
 
 _KEPT_FOR_WAITING = timedelta(minutes=10)
-_NO_APP = "no app is known, so queue and options are the defaults, not those of the task; give -A or set JOBQUEUE_APP"
 
 
 @click.command(name="enqueue")
@@ -79,8 +78,7 @@ async def command(
     async with opened(settings, registry) as jobs:
         await _reach(jobs)
         handle = await jobs.enqueue(job, delay=delay, run_at=at, idempotency_key=idempotency_key, durability=durability)
-        if registry is None:
-            click.echo(_NO_APP, err=True)
+        tell_defaults(registry)
         if wait is None:
             _show_handle(handle, output)
             return OK

@@ -22,13 +22,14 @@ def duration(text: str) -> timedelta:
 
 def instant(text: str) -> datetime:
     """An ISO 8601 date and time with its offset: the worker may be elsewhere than this shell."""
-    found = _instant(text)
+    found = any_time(text)
     if found.tzinfo is None:
         raise click.BadParameter(f"{text!r} does not say where it is so late; add Z or an offset such as +02:00")
     return found.astimezone(UTC)
 
 
-def _instant(text: str) -> datetime:
+def any_time(text: str) -> datetime:
+    """An ISO 8601 date and time, with an offset or without."""
     try:
         found = datetime.fromisoformat(text)
         found.astimezone(UTC)
@@ -42,7 +43,7 @@ def past(text: str) -> datetime:
     try:
         return datetime.now(UTC) - parse_duration(text)
     except (ValueError, OverflowError):
-        return _instant(text).astimezone(UTC)
+        return any_time(text).astimezone(UTC)
 
 
 def app_option(command: _Command) -> _Command:

@@ -109,7 +109,7 @@ def _words(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return value.astimezone().isoformat(sep=" ", timespec="seconds")
+            return value.astimezone().isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
         case str():
             return value
         case int():

@@ -1,4 +1,4 @@
-"""Which queues a worker serves, and which its tasks and schedules want; and what `dev` tells of the jobs that it ran."""
+"""Which queues a worker serves, and which its tasks and schedules want; and what `dev` tells of jobs that it ran."""
 
 import dataclasses
 import time

@@ -59,9 +59,13 @@ def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
     if until <= since:
         raise InvalidSchedule(f"until must be after since, got {since.isoformat()} to {until.isoformat()}")
     if until > now + _AHEAD:
-        raise InvalidSchedule(f"until must not be in the future, got {until.isoformat()}; it is {now.isoformat()}")
+        raise InvalidSchedule(f"until must not be in the future, got {_whole(until)}; it is {_whole(now)}")
     if not 1 <= limit <= MAX_BACKFILL:
         raise InvalidSchedule(f"limit must be from 1 to {MAX_BACKFILL}, got {limit}")
+
+
+def _whole(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _ticks(definition: Definition, since: datetime, until: datetime, limit: int) -> tuple[list[datetime], bool]:

@@ -6,6 +6,7 @@ Schedulers and workers are processes; `jobqueue cron` runs in this one, where ea
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -118,6 +119,8 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
     options = ("--timezone", "Europe/Madrid", "--overlap", "skip", "--grace", "5m", "-q", "mail", "-p", "high")
     none = shop.run("cron", "ls")
     added = shop.run("cron", "add", "digest", "30 2 * * *", "greet", '{"name": "Ada"}', *options)
+    known = shop.run("cron", "add", "checked", "@daily", "greet", '{"name": "Ada"}', "-A", "shop")
+    shop.run("cron", "rm", "checked", "--yes")
     again = shop.run("cron", "add", "digest", "@daily", "greet", code=1)
     replaced = shop.json("cron", "add", "digest", "0 9 * * *", "greet", '{"name": "Bob"}', *options, "--replace")
     (listed,) = shop.json("cron", "ls", "-q", "mail")
@@ -126,6 +129,8 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
     assert "no schedules" in none.stderr
     assert added.stdout.splitlines()[0] == "added digest: at 02:30, every day, Europe/Madrid"
     assert [line.split()[0] for line in added.stdout.splitlines()[1:]] == ["next"] * 3
+    assert "no app is known, so queue and options are the defaults" in added.stderr
+    assert "no app is known" not in known.stderr
     assert "--replace changes it" in again.stderr
     assert (replaced["version"], len(replaced["next"])) == (2, 3)
     assert (listed["expression"], listed["timezone"], listed["queue"]) == ("0 9 * * *", "Europe/Madrid", "mail")
@@ -153,8 +158,11 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
 
     assert removed == "removed digest\n"
     assert shop.json("cron", "ls") == []
-    assert [each["state"] for each in shop.json("cron", "ls", "--all")] == ["removed"]
-    assert actions(shop) == ["create", "change", "run", "pause", "resume", "remove"]
+    assert [each["state"] for each in shop.json("cron", "ls", "--all")] == ["removed"] * 2
+    assert "removed" in shop.run("cron", "show", "digest").stdout
+    assert asked in shop.run("cron", "ticks", "digest").stdout
+    assert shop.run("cron", "ticks", "checked").stderr == "nothing was decided yet\n"
+    assert actions(shop) == ["create", "create", "remove", "change", "run", "pause", "resume", "remove"]
 
 
 def test_past_ticks_are_made_up_for_once_each(shop: Shop) -> None:
@@ -177,10 +185,27 @@ def test_past_ticks_are_made_up_for_once_each(shop: Shop) -> None:
         ("2026-01-02T02:30:00Z", False),
         ("2026-01-03T02:30:00Z", True),
     ]
-    assert "would queue 0 jobs; 3 of these ticks had theirs before" in done.stderr
+    assert "nothing to queue: all 3 had theirs before" in done.stderr
     assert [each["tick"] for each in records] == [f"2026-01-0{day}T02:30:00Z" for day in (3, 2, 1)]
     assert shop.json("queue", "show", "default")["completed"] == 3
     assert actions(shop) == ["create", "backfill", "backfill"]
+
+
+def test_past_times_without_an_offset_are_of_the_zone_of_the_schedule(shop: Shop) -> None:
+    shop.run("cron", "add", "nightly", "0 0 * * *", "greet", "--timezone", "Europe/Madrid")
+    dates = shop.json("cron", "backfill", "nightly", "--from", "2026-01-01", "--to", "2026-01-03", "--dry-run")
+    times = ("--from", "2026-01-01T00:01", "--to", "2026-01-03T00:01+01:00")
+    timed = shop.json("cron", "backfill", "nightly", *times, "--dry-run")
+    skipped = ("--from", "2026-03-29T02:30", "--to", "2026-04-01")
+    refused = shop.run("cron", "backfill", "nightly", *skipped, "--dry-run", code=2)
+    backwards = shop.run("cron", "backfill", "nightly", "--from", "2026-01-02", "--to", "2026-01-01", code=2)
+    coming = shop.json("cron", "next", "nightly", "--after", "2027-01-01", "-n", "1")
+
+    assert [each["tick"] for each in dates] == ["2025-12-31T23:00:00Z", "2026-01-01T23:00:00Z"]
+    assert [each["tick"] for each in timed] == ["2026-01-01T23:00:00Z", "2026-01-02T23:00:00Z"]
+    assert "--from: 2026-03-29 02:30:00 does not exist in Europe/Madrid" in refused.stderr
+    assert "--to must be after --from" in backwards.stderr
+    assert [each["utc"] for each in coming] == ["2027-01-01T23:00:00Z"]
 
 
 def test_what_is_asked_of_a_schedule_that_there_is_not_is_told(shop: Shop) -> None:
@@ -194,7 +219,13 @@ def test_what_is_asked_of_a_schedule_that_there_is_not_is_told(shop: Shop) -> No
 
     assert "did you mean 'nightly'?" in close.stderr
     assert "no schedule named 'weekly' (there are: nightly)" in unknown.stderr
-    assert "must not be in the future" in ahead.stderr
+    nothing = shop.run("cron", "ticks", "nightly").stderr
+    no_ticks = shop.run("cron", "ticks", "nightli", code=1).stderr
+
+    assert f"--to must not be in the future, got {future:%Y-%m-%dT%H:%M:%SZ}; it is 20" in ahead.stderr
+    assert re.search(r"it is [0-9-]+T[0-9:]+Z$", ahead.stderr.rstrip())
+    assert nothing == "nothing was decided yet\n"
+    assert "no schedule named 'nightli'; did you mean 'nightly'?" in no_ticks
     assert actions(shop) == ["create"]
 
 

@@ -143,8 +143,10 @@ def test_arguments_that_the_task_does_not_take_are_refused_at_once(
 ) -> None:
     task = registry.task("digest.send")(send_digest)
 
-    with pytest.raises(InvalidJob, match=complaint):
-        registry.cron("@daily", arguments=arguments)(task)
+    with pytest.raises(InvalidJob, match=complaint) as refused:
+        registry.cron("@daily", arguments=arguments, name="weekly")(task)
+    assert str(refused.value).startswith("schedule 'weekly': arguments of task 'digest.send': ")
+    assert "as arguments={...}" in str(refused.value)
 
     assert names(registry) == []
 

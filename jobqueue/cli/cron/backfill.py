@@ -1,16 +1,17 @@
 """Past ticks made up for, each once."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import click
 
 from jobqueue.app import JobQueue
+from jobqueue.cli.cron.asked import in_options, instant_in, moment
 from jobqueue.cli.cron.change import name_argument
 from jobqueue.cli.cron.record import local_time, utc_time
-from jobqueue.cli.option import confirm, instant, output_option, yes_option
+from jobqueue.cli.option import confirm, output_option, yes_option
 from jobqueue.cli.output import Form, counted, show_all
 from jobqueue.cli.progress import progress
 from jobqueue.cli.session import in_loop, opened
@@ -27,8 +28,8 @@ _COLUMNS: Final = ("local", "utc", "job_id", "job")
 
 @click.command("backfill")
 @name_argument
-@click.option("--from", "since", type=instant, required=True, metavar="TIME", help="From this time on.")
-@click.option("--to", "until", type=instant, required=True, metavar="TIME", help="Up to this time, but without it.")
+@click.option("--from", "start", type=moment, required=True, metavar="TIME", help="From this time or date on.")
+@click.option("--to", "end", type=moment, required=True, metavar="TIME", help="Up to this one, but without it.")
 @click.option(
     "--limit", type=click.IntRange(1, _MOST), default=1_000, show_default=True, help="So many ticks, oldest first."
 )
@@ -36,14 +37,18 @@ _COLUMNS: Final = ("local", "utc", "job_id", "job")
 @yes_option
 @output_option
 @in_loop
-async def backfill(
-    name: str, since: datetime, until: datetime, limit: int, dry_run: bool, yes: bool, output: Form
-) -> None:
-    """Queue the jobs of past ticks. Each once: a tick whose job was made before is left out."""
-    if until <= since:
-        raise click.UsageError("--to must be after --from")
+async def backfill(name: str, start: date, end: date, limit: int, dry_run: bool, yes: bool, output: Form) -> None:
+    """Queue the jobs of past ticks. Each once: a tick whose job was made before is left out.
+
+    A TIME is a date, such as 2026-01-01 for its midnight, or a time such as 2026-01-01T09:00; without Z or an
+    offset it is of the schedule's time zone.
+    """
     async with opened() as jobs:
-        zone = ZoneInfo((await jobs.schedules.get(name)).schedule.timezone)
+        timezone = (await jobs.schedules.get(name)).schedule.timezone
+        zone = ZoneInfo(timezone)
+        since, until = instant_in("--from", start, timezone), instant_in("--to", end, timezone)
+        if until <= since:
+            raise click.UsageError("--to must be after --from")
         run = _Run(jobs, name, since, until, limit)
         planned = await run.pages(dry_run=True)
         new = _new(planned.ticks)
@@ -52,7 +57,7 @@ async def backfill(
         if planned.more:
             click.echo(f"these are the first {limit} ticks; --limit takes more", err=True)
         if dry_run or not new:
-            click.echo(f"would queue {_said(planned)}", err=True)
+            click.echo(f"would queue {_said(planned)}" if new else _nothing(planned), err=True)
             return
         confirm(f"Queue {_said(planned)}?", yes=yes)
         detail = {"since": since.isoformat(), "until": until.isoformat(), "ticks": len(planned.ticks), "jobs": new}
@@ -77,9 +82,10 @@ class _Run:
         while more and len(ticks) < self._limit:
             size = min(_AT_A_CALL, self._limit - len(ticks))
             try:
-                page = await self._jobs.schedules.backfill(
-                    self._name, since=since, until=self._until, limit=size, dry_run=dry_run
-                )
+                with in_options():
+                    page = await self._jobs.schedules.backfill(
+                        self._name, since=since, until=self._until, limit=size, dry_run=dry_run
+                    )
             except (BrokerError, RepositoryError):
                 if not dry_run:
                     click.echo(f"queued {_said(Backfill(ticks=ticks))}; give the command again to go on", err=True)
@@ -113,6 +119,16 @@ def _show(ticks: Sequence[BackfillTick], zone: ZoneInfo, output: Form, *, shown:
 
 def _new(ticks: Sequence[BackfillTick]) -> int:
     return sum(each.new for each in ticks)
+
+
+def _nothing(found: Backfill) -> str:
+    match len(found.ticks):
+        case 0:
+            return "nothing to queue"
+        case 1:
+            return "nothing to queue: the one tick had its job before"
+        case count:
+            return f"nothing to queue: all {count} had theirs before"
 
 
 def _said(found: Backfill) -> str:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import click
 
 from jobqueue.app import JobQueue
-from jobqueue.cli.asked import asked_job, asked_priority
+from jobqueue.cli.asked import asked_job, asked_priority, tell_defaults
+from jobqueue.cli.cron.asked import Quoted, in_options
 from jobqueue.cli.cron.record import record_of, say_coming
 from jobqueue.cli.discover import find_app, load_registry
 from jobqueue.cli.option import app_option, confirm, duration, output_option, yes_option
@@ -25,7 +26,7 @@ _SHOWN: Final = 3
 name_argument = click.argument("name", metavar="NAME")
 
 
-@click.command("add")
+@click.command("add", cls=Quoted)
 @name_argument
 @click.argument("expression")
 @click.argument("type", metavar="TYPE")
@@ -105,7 +106,8 @@ async def add(
         **{option: value for option, value in options.items() if value is not None}
     )
     _check(job, registry)
-    schedule = Schedule.of(name, expression, job, **timing)
+    with in_options():
+        schedule = Schedule.of(name, expression, job, **timing)
     async with opened(settings, registry) as jobs:
         there = await _existing(jobs, name)
         if there is not None:
@@ -114,6 +116,7 @@ async def add(
                 raise ScheduleConflict(f"schedule {name!r} exists: {there.description}; --replace changes it")
         await note(jobs, "schedule.change" if there is not None else "schedule.create", name, _told(schedule))
         status = await jobs.schedules.save(schedule, create=not replace)
+        tell_defaults(registry)
         await _show(jobs, status, output, said="changed" if there is not None else "added")
 
 

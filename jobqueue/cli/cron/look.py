@@ -1,20 +1,23 @@
 """Schedules looked at: what there is, what comes, what was decided."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 import click
 
 from jobqueue.app import JobQueue
+from jobqueue.cli.cron.asked import Quoted, in_options, instant_in, moment
 from jobqueue.cli.cron.change import name_argument
 from jobqueue.cli.cron.record import line_of, options_of, record_of, show_coming, show_decided
-from jobqueue.cli.option import instant, output_option
+from jobqueue.cli.option import output_option
 from jobqueue.cli.output import Form, show_all, show_one
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.cron import CronSchedule, TickPreview
+from jobqueue.errors import ScheduleNotFound
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.schedule import ScheduleState
+from jobqueue.status import ScheduleStatus
 from jobqueue.tick import Decision, TickRecord
 
 _COLUMNS: Final = (
@@ -55,9 +58,9 @@ async def ls(queue: str | None, removed: bool, output: Form) -> None:
 @output_option
 @in_loop
 async def show(name: str, output: Form) -> None:
-    """Show a schedule in full, with what was decided last."""
+    """Show a schedule in full, with what was decided last; one that was removed, too, until it is forgotten."""
     async with opened() as jobs:
-        status = await jobs.schedules.get(name)
+        status = await _kept(jobs, name)
         last, _ = await jobs.schedules.ticks(TickFilter(name=name), limit=_LAST)
     record = record_of(status)
     if output is not Form.TABLE:
@@ -70,24 +73,36 @@ async def show(name: str, output: Form) -> None:
     return None
 
 
-@click.command("next")
+async def _kept(jobs: JobQueue, name: str) -> ScheduleStatus:
+    """A schedule, also one that was removed."""
+    try:
+        return await jobs.schedules.get(name)
+    except ScheduleNotFound:
+        removed = [each for each in await jobs.schedules.list(removed=True) if each.name == name]
+        if not removed:
+            raise
+        return removed[0]
+
+
+@click.command("next", cls=Quoted)
 @click.argument("which", metavar="NAME|EXPRESSION")
 @click.option("-n", "count", type=click.IntRange(1, _MOST), default=10, show_default=True, help="How many.")
 @click.option("--timezone", metavar="ZONE", help="With an expression: by the wall clock there; else UTC.")
 @click.option("--seconds", is_flag=True, help="With an expression: it has six fields, seconds first.")
-@click.option("--after", type=instant, metavar="TIME", help="Those after this time; else after now.")
+@click.option("--after", type=moment, metavar="TIME", help="Those after this time or date; else after now.")
 @output_option
 @in_loop
-async def coming(
-    which: str, count: int, timezone: str | None, seconds: bool, after: datetime | None, output: Form
-) -> None:
+async def coming(which: str, count: int, timezone: str | None, seconds: bool, after: date | None, output: Form) -> None:
     """Show the ticks to come of a schedule, or of an expression, for which no server is needed.
 
-    By the clock of the schedule's zone and in UTC, with a note where the clock there is set meanwhile.
+    By the clock of the schedule's zone and in UTC, with a note where the clock there is set meanwhile. So is a TIME
+    without Z or an offset: 2026-03-28 is midnight of the schedule's zone, or of --timezone.
     """
     if _is_expression(which):
-        cron = CronSchedule.parse(which, timezone=timezone or "UTC", seconds=seconds)
-        show_coming(cron.preview(after or datetime.now(UTC), count), output, empty="it has no ticks any more")
+        with in_options():
+            cron = CronSchedule.parse(which, timezone=timezone or "UTC", seconds=seconds)
+        start = datetime.now(UTC) if after is None else instant_in("--after", after, cron.timezone)
+        show_coming(cron.preview(start, count), output, empty="it has no ticks any more")
         if output is Form.TABLE:
             click.echo(cron.describe(), err=True)
         return
@@ -103,12 +118,13 @@ def _is_expression(text: str) -> bool:
     return text.startswith("@") or " " in text.strip()
 
 
-async def _coming(jobs: JobQueue, name: str, count: int, after: datetime | None) -> tuple[Sequence[TickPreview], str]:
+async def _coming(jobs: JobQueue, name: str, count: int, after: date | None) -> tuple[Sequence[TickPreview], str]:
     status = await jobs.schedules.get(name)
     if status.state is not ScheduleState.ACTIVE:
         return [], f"{name} is {status.state.value} and has no ticks"
     if after is not None:
-        return status.schedule.cron.preview(after, count), "it has no ticks after that"
+        start = instant_in("--after", after, status.schedule.timezone)
+        return status.schedule.cron.preview(start, count), "it has no ticks after that"
     return await jobs.schedules.next(name, count), "it has no ticks any more"
 
 
@@ -123,9 +139,18 @@ async def ticks(name: str | None, decision: str | None, limit: int, output: Form
     where = TickFilter(name=name, decision=Decision(decision) if decision else None)
     async with opened() as jobs:
         found, more = await _first(jobs, where, limit)
+        if name is not None and not found:
+            await _refuse_unknown(jobs, name)
     show_decided(found, output)
     if more:
         click.echo(f"these are the newest {limit}; --limit shows more", err=True)
+
+
+async def _refuse_unknown(jobs: JobQueue, name: str) -> None:
+    """Raise `ScheduleNotFound` for a name of which there is nothing. Records outlive a schedule that is forgotten."""
+    records, _ = await jobs.schedules.ticks(TickFilter(name=name), limit=1)
+    if not records:
+        await _kept(jobs, name)
 
 
 async def _first(jobs: JobQueue, where: TickFilter, limit: int) -> tuple[list[TickRecord], bool]:

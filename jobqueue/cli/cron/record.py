@@ -9,8 +9,9 @@ import click
 from jobqueue.cli.output import Form, show_all
 from jobqueue.clock import format_duration, from_ms, to_ms
 from jobqueue.cron import TickPreview
+from jobqueue.schedule import Misfire, Overlap
 from jobqueue.status import ScheduleStatus
-from jobqueue.tick import TickRecord
+from jobqueue.tick import Decision, TickRecord
 
 _COMING: Final = ("local", "utc", "note")
 _DECIDED: Final = ("tick", "schedule", "decision", "reason", "count", "job_id", "at")
@@ -64,7 +65,7 @@ def line_of(status: ScheduleStatus) -> dict[str, Any]:
         "next": status.next_at,
         "last": last and from_ms(last.tick_ms),
         "decision": last and last.decision.value,
-        "job_id": last and last.job_id,
+        "job_id": last and _job_of(last),
     }
 
 
@@ -72,8 +73,18 @@ def options_of(status: ScheduleStatus) -> str:
     """Its rules on one line."""
     schedule = status.schedule
     rules = [f"misfire {schedule.misfire.value}", f"grace {format_duration(schedule.grace)}"]
-    rules += [f"overlap {schedule.overlap.value}", f"at most {schedule.max_catchup} made up for"]
-    return ", ".join([*rules, f"jitter {format_duration(schedule.jitter)}"] if schedule.jitter else rules)
+    rules.append(f"overlap {schedule.overlap.value}")
+    if schedule.misfire is Misfire.ALL or schedule.overlap is Overlap.QUEUE:
+        rules.append(f"at most {schedule.max_catchup} made up for")
+    if schedule.jitter:
+        rules.append(f"jitter {format_duration(schedule.jitter)}")
+    return ", ".join(rules)
+
+
+def _job_of(record: TickRecord) -> str | None:
+    """Its job; of a tick that had none, the job that was in its way."""
+    behind = record.job_id is not None and record.decision in (Decision.SKIPPED, Decision.WAITING)
+    return f"behind {record.job_id}" if behind else record.job_id
 
 
 def decided(record: TickRecord) -> dict[str, Any]:
@@ -96,7 +107,10 @@ def show_decided(records: Sequence[TickRecord], form: Form, *, empty: str = "not
     """Print decisions, newest first."""
     lines = [decided(each) for each in records]
     if form is Form.TABLE:
-        lines = [line | {"count": line["count"] or "over 1000"} for line in lines]
+        lines = [
+            line | {"count": line["count"] or "over 1000", "job_id": _job_of(each)}
+            for line, each in zip(lines, records, strict=True)
+        ]
     show_all(lines, form, columns=_DECIDED, empty=empty)
 
 

@@ -59,6 +59,23 @@ def test_an_expression_with_seconds_is_told_from_one_without() -> None:
     assert call("next", "*/10 * * * * *").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("zone", "after", "first"),
+    [
+        ("Europe/Madrid", "2026-11-18", "2026-11-17T23:01:00Z"),
+        ("Europe/Madrid", "2026-11-18T09:00", "2026-11-18T08:01:00Z"),
+        ("Europe/Madrid", "2026-11-18T09:00Z", "2026-11-18T09:01:00Z"),
+        ("UTC", "2026-11-18", "2026-11-18T00:01:00Z"),
+        ("Asia/Beirut", "2026-03-29", "2026-03-28T22:01:00Z"),  # the clock skips midnight
+        ("Asia/Beirut", "2026-03-28T23:59", "2026-03-28T22:00:00Z"),
+    ],
+)
+def test_a_time_without_an_offset_is_of_the_zone_of_the_expression(zone: str, after: str, first: str) -> None:
+    result = call("next", "* * * * *", "--timezone", zone, "--after", after, "-n", "1", "-o", "json")
+
+    assert [each["utc"] for each in json.loads(result.stdout)] == [first]
+
+
 def test_a_macro_is_an_expression_and_no_name() -> None:
     assert call("next", "@daily", "-n", "1").exit_code == 0
 
@@ -68,17 +85,24 @@ def test_a_macro_is_an_expression_and_no_name() -> None:
     [
         (["next", "digest", "--timezone", "Europe/Madrid"], "a schedule has its own time zone"),
         (["next", "digest", "--seconds"], "a schedule has its own time zone"),
-        (["next", "@daily", "--after", "2026-03-28T00:00:00"], "add Z or an offset"),
+        (["next", "@daily", "--after", "yesterday"], "'yesterday' is not a time"),
+        (
+            ["next", "@daily", "--timezone", "Europe/Madrid", "--after", "2026-03-29T02:30"],
+            "--after: 2026-03-29 02:30:00 does not exist in Europe/Madrid, where the clock is set; write Z or",
+        ),
+        (
+            ["next", "@daily", "--timezone", "Europe/Madrid", "--after", "2026-10-25T02:30"],
+            "--after: 2026-10-25 02:30:00 comes twice in Europe/Madrid, where the clock is set; write Z or an offset",
+        ),
+        (["next", "@daily", "--timezone", "Asia/Tokyo", "--after", "0001-01-01"], "too early or too late"),
+        (["next", "0", "9", "*", "*", "*"], "quote the expression, e.g. '*/5 * * * *'"),
+        (["add", "digest", "0", "9", "*", "*", "*", "greet"], "quote the expression, e.g. '*/5 * * * *'"),
         (["next", "@daily", "-n", "0"], "-n"),
         (["add", "digest", "@daily"], "Missing argument 'TYPE'"),
         (["add", "digest", "@daily", "a", "--misfire", "twice"], "'twice' is not one of"),
         (["add", "digest", "@daily", "a", "--grace", "1x"], "'1x' is not a duration"),
         (["ticks", "--decision", "lost"], "'lost' is not one of"),
         (["backfill", "digest", "--from", "2026-01-01T00:00:00Z"], "Missing option '--to'"),
-        (
-            ["backfill", "digest", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"],
-            "--to must be after --from",
-        ),
         (["list"], "No such command 'list'. Did you mean 'ls'?"),
     ],
 )
@@ -94,12 +118,16 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], said: str) -> None:
     ("arguments", "said"),
     [
         (["next", "61 * * * *"], "minute '61'"),
+        (["next", "0 0 9 * * *"], "or six with the seconds first with --seconds"),
+        (["next", "0 9 * * *", "--seconds"], "has five fields: with --seconds there are six"),
+        (["add", "digest", "0 0 9 * * *", "greet"], "or six with the seconds first with --seconds"),
+        (["add", "digest", "@daily", "greet", "--grace", "2d"], "--grace must be from 1s to 1d, got 2d"),
         (["next", "@daily", "--timezone", "Mars/Olympus"], "no time zone named 'Mars/Olympus'"),
         (["add", "digest", "0 9 * *", "greet"], "0 9 * *"),
         (["add", "two words", "@daily", "greet"], "two words"),
         (["add", "digest", "@daily", "greet", "[1]"], "payload must be a JSON object"),
-        (["add", "digest", "@daily", "greet", "--max-catchup", "0"], "max_catchup must be from 1 to 1000"),
-        (["add", "digest", "@daily", "greet", "--jitter", "2d"], "jitter must be"),
+        (["add", "digest", "@daily", "greet", "--max-catchup", "0"], "--max-catchup must be from 1 to 1000"),
+        (["add", "digest", "@daily", "greet", "--jitter", "2d"], "--jitter must be from 0s to 1d, got 2d"),
         (["add", "digest", "@daily", "gret", "{}", "-A", "cron_shop"], "did you mean 'greet'?"),
         (["add", "digest", "@daily", "greet", "{}", "-A", "cron_shop"], "name: Field required"),
         (["add", "digest", "@daily", "greet"], "127.0.0.1:1"),
