@@ -1,6 +1,7 @@
 """Tables for people, JSON for programs."""
 
 import json
+import time
 from datetime import UTC, datetime
 
 import click
@@ -91,3 +92,14 @@ def test_only_tables_write_durations_for_people(capsys: pytest.CaptureFixture[st
 
 def test_one_is_singular() -> None:
     assert (counted(1, "job"), counted(0, "job"), counted(2, "entry", "entries")) == ("1 job", "0 jobs", "2 entries")
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("UTC", "2026-01-02 00:00:00Z"), ("UTC-2", "2026-01-02 02:00:00+02:00")])
+def test_a_time_is_of_this_machines_zone_and_utc_is_z(monkeypatch: pytest.MonkeyPatch, zone: str, shown: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert text(RECORDS[1]["oldest"]) == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
