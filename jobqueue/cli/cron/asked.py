@@ -16,7 +16,6 @@ _OPTIONS: Final = {
     "with seconds=True": "with --seconds",
     "with timezone=": "with --timezone",
     "with jitter=": "with --jitter",
-    "timezone takes": "--timezone takes",
     "max_catchup must": "--max-catchup must",
     "grace must": "--grace must",
     "jitter must": "--jitter must",

@@ -95,8 +95,8 @@ async def _kept(jobs: JobQueue, name: str) -> ScheduleStatus:
 async def coming(which: str, count: int, timezone: str | None, seconds: bool, after: date | None, output: Form) -> None:
     """Show the ticks to come of a schedule, or of an expression, for which no server is needed.
 
-    By the clock of the schedule's zone and in UTC, with a note where the clock there is set meanwhile. So is a TIME
-    without Z or an offset: 2026-03-28 is midnight of the schedule's zone, or of --timezone.
+    By the clock of the schedule's zone and in UTC, with a note where the clock there is set meanwhile. A TIME
+    without Z or an offset is read by the clock of that zone, or of --timezone: 2026-03-28 is its midnight.
     """
     if _is_expression(which):
         with in_options():
