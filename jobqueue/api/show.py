@@ -12,6 +12,7 @@ from jobqueue.broker.base import QueueStats, WorkerInfo
 from jobqueue.clock import from_ms, to_ms
 from jobqueue.errors import InvalidJob
 from jobqueue.job import Job, JobState, Priority, decode_envelope
+from jobqueue.planning.origin import Origin
 from jobqueue.record import Bucket, ErrorGroup, Execution, Many
 from jobqueue.repository.base import StoredLetter
 from jobqueue.status import JobStatus
@@ -48,7 +49,7 @@ def job(status: JobStatus, masked: Masked) -> view.Job:
     return view.Job(**_job_fields(status, masked))
 
 
-def job_detail(status: JobStatus, masked: Masked, *, made_by: view.MadeBy | None, can: Sequence[Can]) -> view.JobDetail:
+def job_detail(status: JobStatus, masked: Masked, *, made_by: Origin | None, can: Sequence[Can]) -> view.JobDetail:
     """A job with its attempts, the schedule that it was *made_by*, and what *can* be done with it."""
     return view.JobDetail(
         **_job_fields(status, masked),
@@ -57,7 +58,7 @@ def job_detail(status: JobStatus, masked: Masked, *, made_by: view.MadeBy | None
         max_retries=status.max_retries,
         timeout_ms=None if status.timeout is None else to_ms(status.timeout),
         attempts=[view.Attempt(**_attempt_fields(each)) for each in status.executions],
-        made_by=made_by,
+        made_by=None if made_by is None else view.MadeBy(schedule=made_by.schedule, tick=made_by.tick),
         can=list(can),
     )
 

@@ -199,7 +199,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _schedules(jobs: JobQueue) -> AsyncIterator[Finding]:
     try:
-        late = await undecided(jobs)
+        late, there = await undecided(jobs), len(await jobs.schedules.list())
     except JobQueueError as error:
         yield Finding(about="schedules", state="failed", what=f"not looked at: {error}")
         return
@@ -208,6 +208,8 @@ async def _schedules(jobs: JobQueue) -> AsyncIterator[Finding]:
         many = f"{counted(len(late), 'schedule')} with ticks that nobody has decided"
         what = f"{many}, the first that of {name} at {tick.isoformat()}; is a `jobqueue scheduler` running?"
         yield Finding(about="schedules", state="warning", what=what)
+    elif there:
+        yield Finding(about="schedules", state="ok", what=f"{counted(there, 'schedule')}, no tick undecided")
 
 
 async def _queues(jobs: JobQueue, *, with_letters: bool) -> AsyncIterator[Finding]:

@@ -15,8 +15,9 @@ from jobqueue.cli.option import confirm, output_option, yes_option
 from jobqueue.cli.output import Form, counted, show_all
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.cli.status import line_of, record_of, show_job
-from jobqueue.errors import JobQueueError
+from jobqueue.errors import JobQueueError, RepositoryUnavailable
 from jobqueue.job import JobState
+from jobqueue.planning.origin import Origin, origin_of
 from jobqueue.record import Many
 from jobqueue.search import JobFilter
 from jobqueue.status import JobStatus
@@ -93,12 +94,13 @@ async def _first(jobs: JobQueue, where: JobFilter, limit: int) -> tuple[list[Job
 @output_option
 @in_loop
 async def show(job_id: str, queue: str | None, output: Form) -> int:
-    """Tell where a job is now, or what came of it.
+    """Tell where a job is now, or what came of it, and the schedule and tick that it is of.
 
     What has just ended arrives in Postgres within about a second; so an unknown job is looked for for 3 s.
     """
     async with opened() as jobs:
         status = await _find(jobs, job_id, queue)
+        made_by = None if status is None else await _origin(jobs, status)
         history = jobs.settings.postgres.url is not None
     if status is None:
         why = (
@@ -108,7 +110,7 @@ async def show(job_id: str, queue: str | None, output: Form) -> int:
             else "without Postgres, a job that has completed leaves nothing behind"
         )
         raise JobQueueError(f"nothing is known of job {job_id}; {why}")
-    show_job(status, output)
+    show_job(status, output, made_by=made_by)
     return OK
 
 
@@ -121,6 +123,14 @@ async def _find(jobs: JobQueue, job_id: str, queue: str | None) -> JobStatus | N
         if status is not None or time.monotonic() >= deadline:
             return status
         await asyncio.sleep(_PAUSE_S)
+
+
+async def _origin(jobs: JobQueue, status: JobStatus) -> Origin | None:
+    """The schedule that made it; None also where the records are away: the job is shown all the same."""
+    try:
+        return await origin_of(status, jobs.parts.ticks)
+    except RepositoryUnavailable:
+        return None
 
 
 @command.command("cancel")

@@ -6,14 +6,15 @@ import click
 
 from jobqueue.cli.output import Form, show_all, show_one
 from jobqueue.clock import from_ms, to_ms
+from jobqueue.planning.origin import Origin
 from jobqueue.status import JobStatus
 
 _COLUMNS = ("generation", "attempt", "outcome", "started_at", "duration_ms", "error")
 
 
-def show_job(status: JobStatus, output: Form) -> None:
+def show_job(status: JobStatus, output: Form, *, made_by: Origin | None = None) -> None:
     """Print what is known of a job; in a table, its executions are a table of their own below."""
-    record = record_of(status)
+    record = record_of(status, made_by)
     executions = record.pop("executions", None) if output is Form.TABLE else None
     show_one(record, output)
     if executions:
@@ -21,8 +22,8 @@ def show_job(status: JobStatus, output: Form) -> None:
         show_all(executions, output, columns=_COLUMNS)
 
 
-def record_of(status: JobStatus) -> dict[str, Any]:
-    """What is known of a job, without what is not."""
+def record_of(status: JobStatus, made_by: Origin | None = None) -> dict[str, Any]:
+    """What is known of a job, and of the schedule that made it, without what is not."""
     record: dict[str, Any] = {
         "id": status.id,
         "type": status.type,
@@ -30,6 +31,8 @@ def record_of(status: JobStatus) -> dict[str, Any]:
         "priority": status.priority.value,
         "state": status.state.value,
         "attempt": status.attempt or None,
+        "schedule": None if made_by is None else made_by.schedule,
+        "tick": None if made_by is None else made_by.tick,
         "payload": status.payload,
         "created_at": status.created_at,
         "due_at": status.due_at,

@@ -95,6 +95,8 @@ def test_a_schedule_of_the_code_makes_one_job_a_tick_until_the_code_has_it_no_mo
     assert [job_id for _, _, job_id, _ in ran] == [tick_id("ticker", int(at.timestamp()) * 1000) for at in ticks]
     assert {(name, n) for name, _, _, n in ran} == {("ticker", 7)}
     assert [each["job_id"] for each in reversed(records)] == [job_id for _, _, job_id, _ in ran]
+    shown = shop.json("job", "show", records[0]["job_id"]) if "DATABASE_URL" in shop.environment else None
+    assert shown is None or (shown["schedule"], shown["tick"]) == ("ticker", records[0]["tick"])
 
     refused = shop.run("cron", "add", "ticker", "@daily", "tick", "--replace", code=1)
     kept = shop.run("cron", "rm", "ticker", "--yes", code=1)
@@ -144,6 +146,7 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
     resumed = shop.run("cron", "resume", "digest").stdout
     coming = shop.json("cron", "next", "digest", "-n", "2")
     job = shop.json("job", "show", asked)
+    in_words = shop.run("job", "show", asked).stdout
     shown = shop.run("cron", "show", "digest").stdout
 
     assert "is paused; jobqueue cron resume digest" in paused
@@ -151,6 +154,8 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
     assert resumed.startswith("resumed digest: at 09:00, every day")
     assert [each["local"][11:19] for each in coming] == ["09:00:00"] * 2
     assert (job["type"], job["payload"], job["queue"], job["priority"]) == ("greet", {"name": "Bob"}, "mail", "high")
+    assert (job["schedule"], "tick" in job) == ("digest", False)
+    assert re.search(r"^schedule +digest$", in_words, re.MULTILINE)
     assert "rules" in shown
     eventually(lambda: [each["job_id"] for each in shop.json("cron", "ticks", "digest")] == [asked], "its record")
 
@@ -235,7 +240,10 @@ def test_the_doctor_warns_of_ticks_that_nobody_decides(shop: Shop, servers: Serv
     set_back(shop, servers, "ticker", minutes=2)
     late = {each["about"]: each for each in shop.json("doctor")}
 
-    assert "schedules" not in {each["about"] for each in quiet}
+    assert {each["about"]: (each["state"], each["what"]) for each in quiet}["schedules"] == (
+        "ok",
+        "1 schedule, no tick undecided",
+    )
     assert late["schedules"]["state"] == "warning"
     assert "1 schedule with ticks that nobody has decided, the first that of ticker" in late["schedules"]["what"]
     assert "is a `jobqueue scheduler` running?" in late["schedules"]["what"]

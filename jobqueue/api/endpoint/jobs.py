@@ -12,11 +12,11 @@ from jobqueue.api.call import Call
 from jobqueue.api.intake import Intake, intake
 from jobqueue.api.pipeline import json_of
 from jobqueue.api.problem import Refusal
-from jobqueue.api.provenance import made_by_schedule
 from jobqueue.api.repeat import Repetition, once
 from jobqueue.api.request import CancelJobs, LiveJobs, NewJob, NewJobs, RetriableJobs, RetryJobs
 from jobqueue.errors import DeadLetterNotFound, IdempotencyConflict, InvalidJob
 from jobqueue.job import JobState
+from jobqueue.planning.origin import origin_of
 from jobqueue.record import Many
 from jobqueue.repository.base import LetterState
 from jobqueue.search import JobFilter
@@ -123,7 +123,8 @@ async def get(call: Call) -> view.JobDetail:
 async def detail(call: Call, job_id: str) -> view.JobDetail:
     """A job of the caller's queues in full."""
     status = await visible_job(call, job_id)
-    made_by = await made_by_schedule(call, status)
+    sees = Scope.SCHEDULES_READ in call.caller.scopes
+    made_by = await origin_of(status, call.queue.parts.ticks) if sees else None
     return show.job_detail(status, call.site.settings.mask_fields, made_by=made_by, can=await _can(call, status))
 
 
