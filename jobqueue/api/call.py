@@ -55,6 +55,8 @@ class Call:
     body: Any
     """The route's body model."""
     noted: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    action: str | None = None
+    """What it does, for the audit log, where that is not what the route says."""
 
     @property
     def queue(self) -> JobQueue:
@@ -81,7 +83,7 @@ class Call:
             AuditEntry(
                 at=datetime.now(UTC),
                 actor=self.caller.actor,
-                action=action,
+                action=self.action or action,
                 target=target,
                 detail=detail,
                 address=self.request.remote or "",

@@ -203,7 +203,7 @@ async def _keep_audit(action: str, call: Call) -> None:
     for entry in call.entries(action):
         _log.info(
             "api.changed",
-            action=action,
+            action=entry.action,
             actor=entry.actor,
             target=entry.target,
             address=entry.address,
@@ -215,7 +215,7 @@ async def _keep_audit(action: str, call: Call) -> None:
             await call.site.access.audit.append(entry)
         except Exception as error:
             # It has been done, and cannot be undone: the row is lost, the line in the log is not.
-            _log_failure("audit.lost", error, action=action, target=entry.target, request_id=entry.request_id)
+            _log_failure("audit.lost", error, action=entry.action, target=entry.target, request_id=entry.request_id)
 
 
 def _log_failure(event: str, error: Exception, **facts: str) -> None:

@@ -57,7 +57,8 @@ async def following(call: Call) -> view.ComingTicks:
     """The coming ticks, in UTC and in the schedule's zone."""
     asked: NextQuery = call.query
     status = await visible_schedule(call)
-    return view.ComingTicks(items=show.coming(await call.queue.schedules.next(status.name, asked.count)))
+    items = show.coming(await call.queue.schedules.next(status.name, asked.count))
+    return view.ComingTicks(items=items, never=not items and status.state is ScheduleState.ACTIVE)
 
 
 async def create(call: Call) -> Reply:
@@ -77,6 +78,8 @@ async def put(call: Call) -> view.ScheduleDetail:
     name, sent = call.path["name"], call.body
     assert isinstance(sent, ScheduleDefinition)
     before = await seen(call, name)
+    if before is None:
+        call.action = "schedule.create"
     schedule = intake(call, name, sent, before=None if before is None else before.schedule)
     status = await call.queue.schedules.save(schedule)
     if before is None or before.version != status.version:

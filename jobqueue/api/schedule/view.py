@@ -72,6 +72,8 @@ class Schedule(View):
     definition: Definition
     next_at: datetime | None
     """Its next tick; null where there is none, or it is not active."""
+    never: bool
+    """It is active, and no tick comes within 50 years."""
     last: Tick | None
     """What was decided last."""
     busy_job_id: str | None
@@ -110,6 +112,8 @@ class ComingTicks(View):
     """The coming ticks; none of a schedule that is not active."""
 
     items: list[ComingTick]
+    never: bool
+    """It is active, and no tick comes within 50 years."""
 
 
 class CronPreview(View):
@@ -119,6 +123,8 @@ class CronPreview(View):
     timezone: str
     description: str
     ticks: list[ComingTick]
+    never: bool
+    """No tick comes within 50 years: what it names is always left out when the clock is set, or is in the past."""
 
 
 class BackfillTick(View):

@@ -66,10 +66,15 @@ async def test_what_is_shown_can_be_sent_again_and_changes_nothing(either: Api) 
     assert again == made
 
 
-async def test_put_makes_what_is_not_there(api: Api) -> None:
+async def test_put_makes_what_is_not_there_and_the_audit_log_says_so(api: Api) -> None:
     made = await api.expect(200, "PUT", "/schedules/nightly", json=NIGHTLY)
+    await api.expect(200, "PUT", "/schedules/nightly", json={**NIGHTLY, "queue": "mail"})
+    await api.call("DELETE", "/api/v1/schedules/nightly")
+    await api.expect(200, "PUT", "/schedules/nightly", json=NIGHTLY)
 
+    rows = (await api.get("/audit?target=nightly"))["items"]
     assert made["version"] == 1
+    assert [row["action"] for row in rows] == [f"schedule.{kind}" for kind in ("create", "remove", "change", "create")]
 
 
 async def test_a_name_is_taken_once_and_free_again_after_its_removal(api: Api) -> None:

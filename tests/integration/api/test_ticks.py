@@ -1,13 +1,16 @@
 """Ticks over HTTP: what comes, what was decided, jobs made now and for ticks of the past."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from jobqueue.access.scope import Scope
 from jobqueue.app import JobQueue
+from jobqueue.cron import CronSchedule, TickPreview
 from jobqueue.job import Job
 from tests.integration.api.conftest import Api, make_key
 from testutil.eventually import eventually
@@ -74,6 +77,37 @@ async def test_an_expression_with_seconds_is_looked_at_when_asked(api: Api) -> N
     told = await api.get("/cron", params={"expression": "*/10 * * * * *", "seconds": "true", "count": 2})
 
     assert len(told["ticks"]) == 2
+
+
+NEVER = {"expression": "*/10 2 * 3 sunL", "timezone": "Europe/Berlin"}  # the hour that the clock leaves out
+
+
+async def test_an_expression_that_never_comes_is_told_as_such(api: Api) -> None:
+    looked_at = await api.get("/cron", params=NEVER)
+    sometimes = await api.get("/cron", params={**NEVER, "timezone": "UTC"})
+    made = await api.expect(201, "POST", "/schedules", json={"name": "lost", "type": "report.build", **NEVER})
+    following = await api.get("/schedules/lost/next")
+    paused = await api.post("/schedules/lost/pause")
+
+    assert (looked_at["ticks"], looked_at["never"], sometimes["never"]) == ([], True, False)
+    assert (made["next_at"], made["never"], paused["never"]) == (None, True, False)
+    assert following == {"items": [], "never": True}
+    assert (await api.get("/schedules/lost/next")) == {"items": [], "never": False}
+
+
+async def test_ticks_are_worked_out_beside_the_server_loop(hourly: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_the_loop: list[bool] = []
+    preview = CronSchedule.preview
+
+    def watched(cron: CronSchedule, after: datetime, count: int) -> list[TickPreview]:
+        in_the_loop.append(threading.current_thread() is threading.main_thread())
+        return preview(cron, after, count)
+
+    monkeypatch.setattr(CronSchedule, "preview", watched)
+    await hourly.get("/cron", params={"expression": "0 0 29 2 mon", "count": 100})
+    await hourly.get("/schedules/hourly/next")
+
+    assert in_the_loop == [False, False]
 
 
 async def test_the_next_ticks_of_a_schedule_begin_with_its_next_one(hourly: Api) -> None:
