@@ -112,6 +112,55 @@ def test_one_of_the_code_offers_no_change_and_is_backfilled_after_a_count(stage:
     stage.until(JobState.COMPLETED, str(job.get_attribute("title")))
 
 
+def test_times_of_another_zone_say_their_offset_and_a_narrow_screen_cuts_none_of_them(
+    stage: Stage, open_page: OpenPage
+) -> None:
+    job = Job("greet", {"name": "Ada"}, queue="held")  # which no worker serves
+    stage.do(lambda: stage.queue.schedules.upsert("held", "* * * * * *", job, seconds=True, overlap="queue"))
+    page = open_page(f"{stage.url}#/schedules", width=375, timezone_id="America/New_York").page
+    row = page.get_by_role("table", name="Schedules").locator("[data-row]", has_text="held")
+    expect(row).to_contain_text(re.compile(r"\d\d:\d\d \+00:00"))
+    expect(row.get_by_text("waiting")).to_be_visible()
+    expect(row.get_by_role("link")).to_have_count(1)  # the job that is in the way is not the tick's
+
+    stage.do(lambda: stage.queue.schedules.upsert("minutely", "* * * * *", job, overlap="skip"))
+    page.goto(f"{stage.url}#/schedules/held")
+    behind = page.get_by_role("table", name="Ticks").locator("[data-row]", has_text="behind").first
+    expect(behind).to_contain_text(re.compile(r"\d\d:\d\d:\d\d \+00:00"))
+    expect(behind).to_contain_text("Waits for the job before it to end.")
+    expect(behind.get_by_text("behind")).to_be_visible()
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(WRAPPED) == 0
+    page.goto(f"{stage.url}#/schedules/minutely")
+    expect(page.get_by_text("in 9 min")).to_be_visible()
+    assert page.evaluate(WRAPPED) == 0
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{stage.url}#/schedules")
+    expect(row.first).to_be_visible()
+    assert page.evaluate(CUT) == []
+    stage.do(lambda: stage.queue.schedules.pause("held"))
+
+
+# What does not fit into its cell, of the ticks; and the coming ticks that need a second line.
+CUT = """[...document.querySelectorAll('.list .clip')]
+    .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent)"""
+WRAPPED = "[...document.querySelectorAll('.coming li')].filter((e) => e.offsetHeight > 30).length"
+
+
+def test_an_expression_that_never_comes_is_said_to(stage: Stage, page: Page) -> None:
+    stage.do(
+        lambda: stage.queue.schedules.upsert(
+            "lost", "*/10 2 * 3 sunL", Job("greet", {"name": "Ada"}), timezone="Europe/Berlin"
+        )
+    )
+
+    page.goto(f"{stage.url}#/schedules")
+    expect(page.get_by_role("table", name="Schedules").locator("[data-row]")).to_contain_text("never")
+    for where in ("schedules/lost", "schedules/lost/edit"):
+        page.goto(f"{stage.url}#/{where}")
+        expect(page.get_by_text("Never: no tick comes within 50 years.")).to_be_visible()
+
+
 def test_hostile_text_in_a_schedule_is_text(stage: Stage, page: Page) -> None:
     stage.shop.message = EVERYTHING[:1900]
     job = Job("order.ship", {"order": EVERYTHING})

@@ -24,19 +24,34 @@ export function why({ decision, reason, count: many }) {
 
 const PARTS = { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const SHORT = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const OFFSET = { timeZoneName: "longOffset" };
 const formats = new Map();
 
-/** "Mon 30 Mar 2026, 09:00:00" on the clock of *zone*; in UTC where the browser does not know it. */
-export const inZone = (at, zone) => (at ? formatOf(zone, PARTS).format(new Date(at)).replace(",", "") : "–");
+/** "Mon 30 Mar 2026, 09:00:00 +02:00" on the clock of *zone*; without the offset where it is the browser's own. */
+export const inZone = (at, zone) => (at ? `${onClock(at, zone)}${foreign(at, zone)}` : "–");
 
-/** "30 Mar, 09:00" on that clock. */
-export const briefly = (at, zone) => formatOf(zone, SHORT).format(new Date(at));
+/** "30 Mar, 09:00 +02:00" on that clock. */
+export const briefly = (at, zone) => `${formatOf(zone, SHORT).format(new Date(at))}${foreign(at, zone)}`;
+
+/** "Mon 30 Mar 2026, 09:00:00" on that clock; in UTC, and saying so, where the browser does not know the zone. */
+export const onClock = (at, zone) => formatOf(zone, PARTS).format(new Date(at)).replace(",", "");
 
 /** The same in UTC. */
-export const inUtc = (at) => `${inZone(at, "UTC")} UTC`;
+export const inUtc = (at) => `${onClock(at, "UTC")} UTC`;
+
+function foreign(at, zone) {
+  const there = offsetIn(at, zone);
+  return there && there !== offsetIn(at) ? ` ${there}` : "";
+}
+
+// "+02:00"; without a zone, the browser's own; nothing of a zone that it does not know.
+function offsetIn(at, zone) {
+  const { value } = formatOf(zone, OFFSET).formatToParts(new Date(at)).find((part) => part.type === "timeZoneName");
+  return value === "GMT" ? "+00:00" : value.replace(/^(GMT|UTC)/, "");
+}
 
 function formatOf(zone, parts) {
-  const key = `${zone} ${parts.weekday}`;
+  const key = `${zone} ${Object.keys(parts)}`;
   if (!formats.has(key)) formats.set(key, made(zone, parts));
   return formats.get(key);
 }

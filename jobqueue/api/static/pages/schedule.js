@@ -63,7 +63,7 @@ const Defined = ({ of }) => (of.state === "retired"
 function Next({ of }) {
   const { data } = useLoad((abort) => get(path("schedules", of.name, "next"), { count: COMING }, abort), [of.name, of.version, of.next_at]);
   if (of.state !== "active") return html`<p class="mute">None: it is ${of.state}.</p>`;
-  return html`<${Coming} ticks=${data && data.items} zone=${of.definition.timezone} rows=${COMING} />`;
+  return html`<${Coming} ticks=${data && data.items} zone=${of.definition.timezone} rows=${COMING} never=${data?.never} />`;
 }
 
 function Record({ of }) {

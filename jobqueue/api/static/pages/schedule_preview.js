@@ -34,7 +34,6 @@ export function SchedulePreview({ expression, timezone, seconds }) {
       <h2 class="words">${preview ? preview.description : "What it means"}</h2>
       ${error && html`<p class="warning" role="alert">${error.message}</p>`}
       ${!preview && !error && html`<p class="mute">Type an expression: its next ticks are shown here.</p>`}
-      ${preview && html`<${Coming} ticks=${preview.ticks} zone=${preview.timezone} rows=${SHOWN} />`}
-      ${preview && !preview.ticks.length && html`<p class="warning">It has no ticks any more.</p>`}
+      ${preview && html`<${Coming} ticks=${preview.ticks} zone=${preview.timezone} rows=${SHOWN} never=${preview.never} />`}
     </div>`;
 }

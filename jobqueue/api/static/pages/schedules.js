@@ -12,7 +12,7 @@ import { FirstSchedule } from "../parts/first.js";
 import { More, usePages } from "../parts/more.js";
 import { State } from "../parts/state.js";
 import { Table } from "../parts/table.js";
-import { JobLink } from "../parts/tick.js";
+import { JobLink, inTheWay } from "../parts/tick.js";
 import { Ago } from "../parts/time.js";
 import { Trouble } from "../parts/trouble.js";
 import { SchedulePage } from "./schedule.js";
@@ -27,7 +27,7 @@ const COLUMNS = [
   { name: "When", wide: true, cell: (each) => html`<${Two} above=${each.description} below=${html`<code>${each.definition.expression}</code> ${each.definition.timezone}`} title=${`${each.description}\n${each.definition.expression} ${each.definition.timezone}`} />` },
   { name: "Job", width: "9rem", cell: (each) => html`<${Two} above=${each.definition.type} below=${each.definition.queue} title=${`${each.definition.type}, queue ${each.definition.queue}`} />` },
   { name: "State", width: "6rem", cell: (each) => html`<${State} of=${each.state} />` },
-  { name: "Next tick", width: "8rem", cell: (each) => each.next_at && html`<${Two} above=${html`<${Ago} at=${each.next_at} />`} below=${briefly(each.next_at, each.definition.timezone)} title=${`${inZone(each.next_at, each.definition.timezone)}, ${each.definition.timezone}\n${inUtc(each.next_at)}`} />` },
+  { name: "Next tick", width: "11rem", cell: (each) => (each.never ? "never" : each.next_at && html`<${Two} above=${html`<${Ago} at=${each.next_at} />`} below=${briefly(each.next_at, each.definition.timezone)} title=${`${inZone(each.next_at, each.definition.timezone)}, ${each.definition.timezone}\n${inUtc(each.next_at)}`} />`) },
   { name: "Last", width: "8rem", cell: (each) => each.last && html`<${Last} of=${each.last} />` },
   { name: "Waiting", width: "5rem", num: true, cell: (each) => count(each.waiting) },
 ];
@@ -65,7 +65,7 @@ const Two = ({ above, below, title }) => html`<span class="two" title=${title}><
 
 function Last({ of }) {
   const state = html`<${State} of=${of.decision} />`;
-  return html`<${Two} above=${of.job_id ? html`<${JobLink} id=${of.job_id}>${state}<//>` : state} below=${html`<${Ago} at=${of.decided_at} />`} />`;
+  return html`<${Two} above=${of.job_id && !inTheWay(of) ? html`<${JobLink} id=${of.job_id}>${state}<//>` : state} below=${html`<${Ago} at=${of.decided_at} />`} />`;
 }
 
 function Nothing({ asked }) {
