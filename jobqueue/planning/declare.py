@@ -16,6 +16,7 @@ from jobqueue.errors import (
 )
 from jobqueue.planning.edit import Editor, Moment, created, created_anew
 from jobqueue.schedule import Definition, Schedule, ScheduleState, Source
+from jobqueue.scheduler.firing import ENDED
 from jobqueue.status import Declared
 
 _log = structlog.get_logger("jobqueue.planning")
@@ -29,7 +30,7 @@ async def declare(
     """Make what *app* defines be *schedules*, where *kept* is what was read just now."""
     by_name = {definition.name: definition for definition in kept}
     names = {schedule.name for schedule in schedules}
-    gone = [each for each in kept if each.name not in names and _is_of(each, app) and not _has_ended(each)]
+    gone = [each for each in kept if each.name not in names and _is_of(each, app) and each.state not in ENDED]
     overtaken = await editor.overtaken([each for each in kept if each.name in names and _is_of(each, app)])
     line = asyncio.Semaphore(_AT_ONCE)
 
@@ -93,7 +94,7 @@ def _declared(current: Definition | None, schedule: Schedule, app: str, moment: 
 
 async def _retire(editor: Editor, definition: Definition, app: str) -> Declared:
     def change(current: Definition | None, moment: Moment) -> Definition | None:
-        if current is None or not _is_of(current, app) or _has_ended(current):
+        if current is None or not _is_of(current, app) or current.state in ENDED:
             return None
         return current.changed(since_ms=moment.now_ms, at=moment.at, state=ScheduleState.RETIRED)
 
@@ -108,12 +109,8 @@ def _is_of(definition: Definition, app: str) -> bool:
     return definition.source is Source.CODE and definition.app == app
 
 
-def _has_ended(definition: Definition) -> bool:
-    return definition.state in (ScheduleState.RETIRED, ScheduleState.REMOVED)
-
-
 def _is_unchanged(current: Definition, schedule: Schedule, app: str) -> bool:
-    return _is_of(current, app) and not _has_ended(current) and current.schedule.same_as(schedule)
+    return _is_of(current, app) and current.state not in ENDED and current.schedule.same_as(schedule)
 
 
 def _report(declared: Declared, app: str) -> None:

@@ -10,6 +10,7 @@ from jobqueue import crash
 from jobqueue.broker.timetable import Look, Timetable
 from jobqueue.clock import from_ms
 from jobqueue.errors import ScheduleConflict, ScheduleNotFound
+from jobqueue.planning.look import looks_at
 from jobqueue.repository.schedules import ScheduleStore
 from jobqueue.schedule import Definition, Schedule, ScheduleState, Source
 from jobqueue.scheduler.firing import adopt
@@ -81,10 +82,7 @@ class Editor:
 
     async def overtaken(self, definitions: Sequence[Definition]) -> set[str]:
         """The names of those of which a newer version stands than is kept."""
-        names: dict[str, list[str]] = {}
-        for definition in definitions:
-            names.setdefault(definition.schedule.queue, []).append(definition.name)
-        looks = {queue: await self._timetable.look(queue, of_queue) for queue, of_queue in names.items()}
+        looks = await looks_at(self._timetable, definitions)
         return {each.name for each in definitions if _version(looks[each.schedule.queue], each.name) > each.version}
 
     async def kept(self, name: str) -> Definition:

@@ -19,7 +19,7 @@ _UNINTERRUPTED = 50
 
 async def statuses(timetable: Timetable, ticks: TickRecords, definitions: Sequence[Definition]) -> list[ScheduleStatus]:
     """Where these schedules stand, in their order; a look per queue and batch."""
-    looks = await _looks(timetable, definitions)
+    looks = await looks_at(timetable, definitions)
     newest = await _newest(ticks, [definition.name for definition in definitions])
     found: list[ScheduleStatus] = []
     for number, definition in enumerate(definitions):
@@ -35,7 +35,8 @@ def come_from_ms(definition: Definition, standing: Standing | None, now_ms: int)
     return max(standing.last_ms if standing is not None else definition.since_ms, now_ms)
 
 
-async def _looks(timetable: Timetable, definitions: Sequence[Definition]) -> dict[str, Look]:
+async def looks_at(timetable: Timetable, definitions: Sequence[Definition]) -> dict[str, Look]:
+    """Where these schedules stand, by the queue that each is on."""
     names: dict[str, list[str]] = {}
     for definition in definitions:
         names.setdefault(definition.schedule.queue, []).append(definition.name)

@@ -2,18 +2,19 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from jobqueue.bootstrap import Parts, wire
 from jobqueue.broker import consumer
 from jobqueue.broker.base import Broker
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
-from jobqueue.config import PostgresSettings
+from jobqueue.config import PostgresSettings, Settings
 from jobqueue.embedded import PostgresServer, RedisServer, find_redis_server, start_postgres, start_redis
 from jobqueue.repository.base import DeadLetters, LetterFilter
 from jobqueue.repository.postgres import Database, PostgresArchive, PostgresDeadLetters
@@ -30,6 +31,26 @@ LEASE = timedelta(seconds=15)
 SERVER_OF = {"redis": "redis_server", "guarded": "guarded_server", "sentinel": "sentinel", "cluster": "cluster"}
 
 MakeBroker = Callable[..., Any]
+
+
+@asynccontextmanager
+async def wired_parts(kind: str, namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[Parts]:
+    """What `wire` makes of settings: on this kind of Redis, or on Valkey with a Postgres database of its own."""
+    url = request.getfixturevalue(SERVER_OF.get(kind, "valkey")).url
+    given: dict[str, object] = {
+        "REDIS_URL": restricted(url) if kind == "guarded" else url,
+        "JOBQUEUE_NAMESPACE": namespace,
+    }
+    if kind == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        given["DATABASE_URL"] = server.create_database(f"wired_{next(_numbers)}")
+        await migrate_up(str(given["DATABASE_URL"]))
+    parts = wire(Settings.load({}, overrides=given))
+    try:
+        with strict_keys() if kind == "guarded" else nullcontext():
+            yield parts
+    finally:
+        await parts.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,7 @@ The fixture `access` chooses the stores. Postgres keeps keys and the audit log; 
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,24 +12,16 @@ import pytest
 from jobqueue.access.base import Access, ApiKey, AuditEntry
 from jobqueue.access.key import mint
 from jobqueue.access.scope import Kind, Scope
-from jobqueue.bootstrap import wire
 from jobqueue.clock import SystemClock
-from jobqueue.config import Settings
-from jobqueue.embedded import PostgresServer
 from jobqueue.errors import ConfigError, JobQueueError
-from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.testing.memory import memory_access
-from tests.contract.conftest import SERVER_OF
-from testutil.acl import restricted
+from tests.contract.conftest import wired_parts
 from testutil.eventually import eventually
-from testutil.strict import strict_keys
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123_000, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SHORT = timedelta(milliseconds=50)
 STORES = ["memory", "valkey", "redis", "guarded", "cluster", "postgres"]
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(params=STORES)
@@ -44,20 +34,9 @@ async def access(kind: str, namespace: str, request: pytest.FixtureRequest) -> A
     if kind == "memory":
         yield memory_access(SystemClock())
         return
-    url = request.getfixturevalue(SERVER_OF.get(kind, "valkey")).url
-    given: dict[str, object] = {
-        "REDIS_URL": restricted(url) if kind == "guarded" else url,
-        "JOBQUEUE_NAMESPACE": namespace,
-    }
-    if kind == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        given["DATABASE_URL"] = server.create_database(f"access_{next(_numbers)}")
-        await migrate_up(str(given["DATABASE_URL"]))
-    parts = wire(Settings.load({}, overrides=given))
-    assert parts.access is not None
-    with strict_keys() if kind == "guarded" else nullcontext():
+    async with wired_parts(kind, namespace, request) as parts:
+        assert parts.access is not None
         yield parts.access
-    await parts.close()
 
 
 def key(n: int = 0, **options: object) -> ApiKey:

@@ -1,36 +1,26 @@
 """What every store of schedules promises: each sentence of `jobqueue.repository.schedules.ScheduleStore`."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from jobqueue.bootstrap import wire
 from jobqueue.broker import schedules as redis_schedules
-from jobqueue.config import Settings
-from jobqueue.embedded import PostgresServer
 from jobqueue.errors import ScheduleConflict
 from jobqueue.job import Job
 from jobqueue.repository.postgres import schedules as postgres_schedules
-from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.repository.schedules import ScheduleStore
 from jobqueue.schedule import Definition, Schedule, ScheduleState, Source
 from jobqueue.testing.memory import schedules as memory_schedules
 from jobqueue.testing.memory.schedules import MemoryScheduleStore
-from tests.contract.conftest import SERVER_OF
-from testutil.acl import restricted
-from testutil.strict import strict_keys
+from tests.contract.conftest import wired_parts
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123_456, tzinfo=UTC)
 NOW_MS = 1_795_348_800_123
 STORES = ["memory", "valkey", "redis", "guarded", "cluster", "postgres"]
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(params=STORES)
@@ -43,19 +33,8 @@ async def store(kind: str, namespace: str, request: pytest.FixtureRequest) -> As
     if kind == "memory":
         yield MemoryScheduleStore()
         return
-    url = request.getfixturevalue(SERVER_OF.get(kind, "valkey")).url
-    given: dict[str, object] = {
-        "REDIS_URL": restricted(url) if kind == "guarded" else url,
-        "JOBQUEUE_NAMESPACE": namespace,
-    }
-    if kind == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        given["DATABASE_URL"] = server.create_database(f"schedules_{next(_numbers)}")
-        await migrate_up(str(given["DATABASE_URL"]))
-    parts = wire(Settings.load({}, overrides=given))
-    with strict_keys() if kind == "guarded" else nullcontext():
+    async with wired_parts(kind, namespace, request) as parts:
         yield parts.schedules
-    await parts.close()
 
 
 def schedule(name: str = "digest", **options: Any) -> Schedule:

@@ -4,35 +4,26 @@ The records come there by `Timetable.note`, with the broker's instants; with Pos
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Sequence
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from jobqueue.bootstrap import Parts, wire
+from jobqueue.bootstrap import Parts
 from jobqueue.broker import ticks as broker_ticks
 from jobqueue.clock import SystemClock, from_ms
-from jobqueue.config import Settings
-from jobqueue.embedded import PostgresServer
 from jobqueue.errors import ConfigError
-from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.testing import memory_queue
 from jobqueue.tick import Decision, Reason, TickRecord
-from tests.contract.conftest import SERVER_OF
-from testutil.acl import restricted
-from testutil.strict import strict_keys
+from tests.contract.conftest import wired_parts
 
 TICK = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TICK_MS = 1_795_348_800_000
 MINUTE = timedelta(minutes=1)
 STORES = ["memory", "valkey", "redis", "guarded", "cluster", "postgres"]
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(params=STORES)
@@ -46,19 +37,8 @@ async def parts(kind: str, namespace: str, request: pytest.FixtureRequest) -> As
         async with memory_queue(clock=SystemClock()) as queue:
             yield queue.parts
         return
-    url = request.getfixturevalue(SERVER_OF.get(kind, "valkey")).url
-    given: dict[str, object] = {
-        "REDIS_URL": restricted(url) if kind == "guarded" else url,
-        "JOBQUEUE_NAMESPACE": namespace,
-    }
-    if kind == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        given["DATABASE_URL"] = server.create_database(f"ticks_{next(_numbers)}")
-        await migrate_up(str(given["DATABASE_URL"]))
-    parts = wire(Settings.load({}, overrides=given))
-    with strict_keys() if kind == "guarded" else nullcontext():
+    async with wired_parts(kind, namespace, request) as parts:
         yield parts
-    await parts.close()
 
 
 def record(n: int, *, name: str = "digest", queue: str = "q1", **facts: Any) -> TickRecord:
