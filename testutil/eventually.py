@@ -11,7 +11,7 @@ _POLL_S = 0.01
 
 
 async def eventually(
-    look: Callable[[], Awaitable[_Value] | _Value], *, within_s: float = 5.0, poll_s: float = _POLL_S
+    look: Callable[[], Awaitable[_Value] | _Value], *, within_s: float = 30.0, poll_s: float = _POLL_S
 ) -> _Value:
     """Call *look* until its answer is true, and return that; an AssertionError in it counts as "not yet".
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGINT, SIGQUIT
+from signal import SIGINT, SIGQUIT, Signals
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -54,6 +54,7 @@ class PostgresServer(Server):
     """A running private Postgres, from `start_postgres`."""
 
     kind: ClassVar[str] = "postgres"
+    end_signal: ClassVar[Signals] = SIGQUIT
 
     def __init__(self, programs: Path, data_dir: Path | None, fsync: bool | None, extra_args: Sequence[str]) -> None:
         self._programs = programs
@@ -83,7 +84,7 @@ class PostgresServer(Server):
     def _supervise(self, home: Home) -> Supervisor:
         self._account = server_account(home)
         # A fast shutdown writes a checkpoint, an immediate one leaves recovery to the next start, if any.
-        end_signals = [SIGQUIT] if home.temporary else [SIGINT, SIGQUIT]
+        end_signals = [self.end_signal] if home.temporary else [SIGINT, self.end_signal]
         return Supervisor(home, end_signals=end_signals, env=environment(), account=self._account)
 
     def _prepare(self) -> None:

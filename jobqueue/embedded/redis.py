@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGTERM, Signals
 from typing import ClassVar, Literal
 
 from jobqueue.embedded.home import Home
@@ -73,6 +73,7 @@ class RedisServer(Server):
     """A running private Valkey or Redis, from `start_redis`."""
 
     kind: ClassVar[str] = "redis"
+    end_signal: ClassVar[Signals] = SIGTERM
     flavour: Literal["valkey", "redis"]
 
     def __init__(self, binary: Path, data_dir: Path | None, options: Sequence[str]) -> None:
@@ -86,7 +87,7 @@ class RedisServer(Server):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def _supervise(self, home: Home) -> Supervisor:
-        return Supervisor(home, end_signals=[SIGTERM], env=environment())
+        return Supervisor(home, end_signals=[self.end_signal], env=environment())
 
     def _prepare(self) -> None:
         self._home.data.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -25,6 +26,7 @@ class Server(ABC):
     """A running server; a context manager that stops it at its end."""
 
     kind: ClassVar[str]
+    end_signal: ClassVar[Signals]  # ends it in order when nothing gentler did, and when its owner is gone
     port: int
     version: str
 
@@ -33,7 +35,7 @@ class Server(ABC):
 
     def _open(self, data_dir: Path | None) -> None:
         self._stopped = False
-        self._home = open_home(data_dir, self.kind)
+        self._home = open_home(data_dir, self.kind, self.end_signal)
         try:
             self._supervisor = self._supervise(self._home)
         except BaseException:

@@ -1,4 +1,4 @@
-"""One server process and its guard: started, watched, ended, and gone when this process is gone."""
+"""One server process: started under the eyes of its home's guard, watched, ended."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from signal import Signals
 from typing import IO
@@ -23,7 +22,6 @@ _LOG_LINES = 12
 
 # The server waits for our word, so that it never runs before the guard knows its pid.
 _GATE = 'read -r go && exec "$@" </dev/null'
-_GUARD = files("jobqueue.embedded").joinpath("guard.sh").read_text(encoding="utf-8")
 
 
 class EmbeddedServerError(JobQueueError):
@@ -35,9 +33,9 @@ class AddressInUse(EmbeddedServerError):
 
 
 class Supervisor:
-    """Runs one server at a time in one home, with a guard that ends it when this process dies.
+    """Runs one server at a time in one home, whose guard ends it when this process dies.
 
-    *end_signals* end the server in order, each harder than the one before; the last is also the guard's.
+    *end_signals* end the server in order, each harder than the one before.
     """
 
     def __init__(
@@ -48,7 +46,6 @@ class Supervisor:
         self._env = env
         self._account = account
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard = _start_guard(home, end_signals[-1])
         self._owned = True
         _live.add(self)
 
@@ -117,7 +114,7 @@ class Supervisor:
                 extra_groups=[] if account else None,
             )
         self._process = process
-        self._tell(str(process.pid))
+        self._home.guard.watch(process.pid)
         with suppress(BrokenPipeError):  # it is dead already, which the caller will see
             _stdin(process).write(b"go\n")
             _stdin(process).close()
@@ -170,18 +167,12 @@ class Supervisor:
         self.end()
         self._owned = False
         _live.discard(self)
-        _stdin(self._guard).close()
-        try:
-            self._guard.wait(_KILL_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._guard.kill()
-            self._guard.wait(_KILL_LIMIT_S)
-        self._home.discard()  # a temporary one is gone already, unless somebody killed the guard
+        self._home.discard()
 
     def disown(self) -> None:
         """In a forked child: let go, so that the server's life hangs on the parent alone."""
         self._owned = False
-        _stdin(self._guard).close()
+        self._home.guard.disown()
         os.close(self._home.lock)
 
     def _signal(self, sign: Signals) -> None:
@@ -194,11 +185,7 @@ class Supervisor:
     def _forget(self) -> None:
         """The pid may now become somebody else's: the guard must not end that one."""
         self._process = None
-        with suppress(BrokenPipeError):
-            self._tell("")
-
-    def _tell(self, pid: str) -> None:
-        _stdin(self._guard).write(f"{pid}\n".encode())
+        self._home.guard.forget()
 
 
 _live: set[Supervisor] = set()
@@ -211,20 +198,6 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def _start_guard(home: Home, sign: Signals) -> subprocess.Popen[bytes]:
-    # Python's pipes are close-on-exec: no other child holds the writing end open after our death.
-    return subprocess.Popen(  # noqa: S603
-        ["/bin/sh", "-c", _GUARD, "guard", sign.name.removeprefix("SIG"), str(home.path) if home.temporary else ""],
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        start_new_session=True,
-        pass_fds=(home.lock,),
-    )
 
 
 def _children(pid: int) -> list[int]:

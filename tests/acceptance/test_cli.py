@@ -154,7 +154,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def eventually(
-    look: Callable[[], bool], what: str, within_s: float = 20, explain: Callable[[], object] = lambda: ""
+    look: Callable[[], bool], what: str, within_s: float = 40, explain: Callable[[], object] = lambda: ""
 ) -> None:
     deadline = time.monotonic() + within_s
     while not look():

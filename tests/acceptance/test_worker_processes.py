@@ -98,7 +98,7 @@ class Plant:
         async def look() -> bool:
             return len({each.name for each in await self.queue.workers("default") if each.lease_ms > 0}) >= many
 
-        await eventually(look, within_s=20, poll_s=0.05)
+        await eventually(look, within_s=30, poll_s=0.05)
 
     async def close(self) -> None:
         for worker in self.workers:
@@ -129,7 +129,7 @@ def assert_each_ran_once(plant: Plant, many: int) -> None:
 
 
 async def exit_code(worker: "subprocess.Popen[bytes]") -> int:
-    await eventually(lambda: worker.poll() is not None, within_s=15)
+    await eventually(lambda: worker.poll() is not None, within_s=30)
     return worker.returncode
 
 
@@ -170,7 +170,7 @@ async def test_a_killed_worker_costs_its_own_job_a_second_run_and_no_other(plant
     await eventually(lambda: plant.told("start", pid=first.pid))
     second = plant.start(concurrency=2)
     other = await plant.queue.enqueue(hold.job(str(go_on), 2))
-    await eventually(lambda: plant.told("start", pid=second.pid), within_s=20)
+    await eventually(lambda: plant.told("start", pid=second.pid), within_s=30)
 
     first.kill()
     killed_ns = time.monotonic_ns()
@@ -197,7 +197,7 @@ async def test_f16_a_suspended_worker_settles_nothing_and_the_new_owners_outcome
 
     first.send_signal(signal.SIGSTOP)
     try:
-        await eventually(lambda: plant.told("start", pid=second.pid), within_s=20)
+        await eventually(lambda: plant.told("start", pid=second.pid), within_s=30)
         go_on.touch()
         await plant.ended(1)
     finally:
@@ -207,7 +207,7 @@ async def test_f16_a_suspended_worker_settles_nothing_and_the_new_owners_outcome
         names = {each.name for each in await plant.queue.workers("default") if each.lease_ms > 0}
         return any(f":{first.pid}:" in name for name in names - before)
 
-    await eventually(back_under_a_new_name, within_s=10)
+    await eventually(back_under_a_new_name, within_s=30)
     stats = await plant.queue.stats("default")
     status = await plant.queue.get(job.id)
 
@@ -242,7 +242,7 @@ async def test_whoever_is_killed_every_job_ends_once_and_runs_again_only_for_a_k
     while time.monotonic() < until and (await plant.queue.stats("default")).live > 150:
         victim = rng.choice([each for each in plant.workers if each.pid not in killed])
         seen = len(plant.events())
-        await eventually(lambda seen=seen: len(plant.events()) > seen + 20, within_s=15)  # type: ignore[misc]
+        await eventually(lambda seen=seen: len(plant.events()) > seen + 20, within_s=30)  # type: ignore[misc]
         victim.kill()
         killed.add(victim.pid)
         plant.start()

@@ -127,7 +127,7 @@ def staged(
         shop.go.set()
         for task in running:
             task.cancel()
-        await asyncio.wait(running, timeout=10)
+        await asyncio.wait(running, timeout=30)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()

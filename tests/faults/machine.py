@@ -59,7 +59,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def do(self, call: Awaitable[_Value]) -> _Value:
         async def bounded() -> _Value:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 return await call
 
         return self.loop.get_loop().run_until_complete(bounded())

@@ -59,7 +59,7 @@ async def test_f08_a_full_disk_refuses_jobs_and_loses_none_that_was_acknowledged
                 acknowledged.update(each.id for each in more)
             return error
 
-        errors = [await eventually(refused, within_s=20) for _ in range(3)]
+        errors = [await eventually(refused, within_s=30) for _ in range(3)]
         assert {type(each) for each in errors} <= {BrokerUnavailable, EnqueueUncertain}
         assert type(errors[-1]) is BrokerUnavailable
     if fsync == "always":

@@ -59,7 +59,7 @@ async def test_f83_a_reaper_that_raises_recovers_the_jobs_as_soon_as_it_can_agai
     async def both_ready() -> bool:
         return (await queue.stats("new")).depth == 2
 
-    await eventually(both_ready, within_s=15)
+    await eventually(both_ready, within_s=30)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
@@ -83,7 +83,7 @@ async def test_f83_a_loop_that_hangs_is_seen_by_the_health_probe(scene: Scene) -
         now = scheduler.clock.monotonic()
         return {name.partition(":")[0]: beat.healthy(now) for name, beat in scheduler.heartbeats.items()}
 
-    await eventually(lambda: not verdicts()["reap"], within_s=15)
+    await eventually(lambda: not verdicts()["reap"], within_s=30)
     assert verdicts() == {"reap": False, "promote": True, "listen": True, "queues": True, "schedules": True}
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
@@ -108,13 +108,13 @@ async def test_f84_scripts_of_two_versions_work_on_one_queue(redis_url: str, nam
     command = [sys.executable, "-m", "tests.faults.other_version", "worker", "-A", "tests.faults.clock_app"]
     process = await asyncio.create_subprocess_exec(*command, env=os.environ | settings)
     try:
-        await eventually(lambda: _workers(queue.parts.redis, 1), within_s=20)
+        await eventually(lambda: _workers(queue.parts.redis, 1), within_s=30)
         async with scene.working(lease=timedelta(seconds=15)):
             await eventually(lambda: _workers(queue.parts.redis, 2))
             for first in range(0, 400, 20):
                 await queue.enqueue_many([tell.job(n) for n in range(first, first + 20)])
                 await asyncio.sleep(0.01)
-            stats = await scene.ended(queue, 400, within_s=20)
+            stats = await scene.ended(queue, 400, within_s=30)
     finally:
         process.terminate()
         await process.wait()

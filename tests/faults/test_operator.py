@@ -61,7 +61,7 @@ class Running:
         await queue.enqueue_many([self.task.job(n) for n in range(self.count)])
 
     async def at(self, part: float) -> None:
-        await eventually(lambda: len(self.ends) >= part * self.count, within_s=20)
+        await eventually(lambda: len(self.ends) >= part * self.count, within_s=30)
 
 
 async def test_f37_f38_a_group_destroyed_under_load_costs_runs_and_no_job(
@@ -78,7 +78,7 @@ async def test_f37_f38_a_group_destroyed_under_load_costs_runs_and_no_job(
             await load.at(part)
             for stream in broker.keys("default").streams:
                 await own_raw.xgroup_destroy(stream, GROUP)
-        stats = await own_scene.ended(queue, load.count, within_s=20)
+        stats = await own_scene.ended(queue, load.count, within_s=30)
         spent = await commands_processed(own_raw) - before
 
     assert stats.completed == load.count
@@ -99,7 +99,7 @@ async def test_f37_flushall_under_load_ends_what_was_and_new_jobs_run(
         await eventually(lambda: one.worker.metrics.leases_lost and two.worker.metrics.leases_lost)
         load.ends.clear()
         await load.enqueue(queue)
-        stats = await own_scene.ended(queue, load.count, within_s=20)
+        stats = await own_scene.ended(queue, load.count, within_s=30)
         spent = await commands_processed(own_raw) - before
 
     assert (stats.enqueued, stats.completed) == (load.count, load.count)
@@ -212,7 +212,7 @@ async def test_f40_five_hundred_incarnations_leave_no_consumer(
         consumers = [await raw.xinfo_consumers(stream, GROUP) for stream in broker.keys(Q).streams]
         return consumers == [[], [], [], []] and await raw.zcard(broker.keys(Q).workers) == 0
 
-    await eventually(gone, within_s=10, poll_s=0.03)
+    await eventually(gone, within_s=30, poll_s=0.03)
     stats = await broker.stats(Q)
     assert (stats.enqueued, stats.depth, stats.running) == (INCARNATIONS, stats.live, 0)
     assert await check_queue(broker, Q) == []

@@ -66,7 +66,7 @@ async def test_f70_dead_letters_stay_in_redis_until_postgres_has_them(
     between.reset()
     await queue.enqueue_many(jobs)
     async with scheduling(queue), scene.working(concurrency=50):
-        stats = await scene.ended(queue, 1_000, within_s=20)
+        stats = await scene.ended(queue, 1_000, within_s=30)
         assert (stats.died, stats.dead) == (1_000, 1_000)
         assert (await queue.dead_letters.get(jobs[7].id)).letter.job_id == jobs[7].id
         with pytest.raises(RepositoryUnavailable):
@@ -96,7 +96,7 @@ async def test_f73_no_settlement_waits_for_a_postgres_that_hangs(
         await shipped(queue)
         async with hanging(looking, between, how):
             await mixed.enqueue(queue, 500)
-            stats = await scene.ended(queue, 510, within_s=20)
+            stats = await scene.ended(queue, 510, within_s=30)
             assert stats.dead > 0 or stats.journal > 0
         await shipped(queue)
     await looking.close()
@@ -130,7 +130,7 @@ async def test_f76_history_beyond_its_bound_is_dropped_and_counted_and_no_dead_l
     between.reset()
     await mixed.enqueue(queue, 1_000)
     async with scheduling(queue), scene.working(concurrency=20):
-        stats = await scene.ended(queue, 1_000, within_s=20)
+        stats = await scene.ended(queue, 1_000, within_s=30)
         assert stats.journal_dropped > 0
         assert stats.dead == 100
         assert (
@@ -190,9 +190,9 @@ async def test_f78_a_full_disk_under_postgres_holds_up_the_history_and_no_job(
         await mixed.enqueue(queue, 1_000)
         work = asyncio.create_task(scheduler.run())
         async with scene.working(concurrency=20):
-            stats = await scene.ended(queue, 1_000, within_s=20)
+            stats = await scene.ended(queue, 1_000, within_s=30)
             ship = await eventually(lambda: scheduler.heartbeats.get("ship:default"))
-            await eventually(lambda: ship.failures >= 2, within_s=10)
+            await eventually(lambda: ship.failures >= 2, within_s=30)
     assert stats.journal_dropped == 0
     await shipped(queue)
     work.cancel()

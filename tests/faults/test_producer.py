@@ -69,7 +69,7 @@ async def test_f04_a_hundred_enqueues_fail_in_time_and_succeed_when_redis_is_bac
     own_server.kill()
     jobs = [job(n) for n in range(100)]
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         errors = await asyncio.gather(*(raised(lambda each=each: enqueue(broker, each)) for each in jobs))
     own_server.restart()
 

@@ -187,7 +187,7 @@ async def test_f50_a_primary_that_was_replaced_and_serves_on_is_left(namespace: 
                 return False
             return bool(new.call("HEXISTS", keys.jobs, job.id))
 
-        await eventually(on_the_new_one, within_s=20, poll_s=0.2)
+        await eventually(on_the_new_one, within_s=30, poll_s=0.2)
     finally:
         await scene.close()
         await asyncio.to_thread(sentinel.stop)

@@ -243,7 +243,7 @@ async def test_f34_f35_an_outage_shorter_than_the_lease_costs_no_second_run(
         async with outage(stallable, how, 0.55 * lease.total_seconds()):
             await asyncio.sleep(lease.total_seconds())  # in which a reaper without an amnesty would have judged
             jobs.go_on.set()
-            stats = await scene.ended(queue, 100, within_s=20)
+            stats = await scene.ended(queue, 100, within_s=30)
         lost = one.worker.metrics.leases_lost + two.worker.metrics.leases_lost
     await scene.close()
 
@@ -262,9 +262,9 @@ async def test_f34_f35_an_outage_of_two_leases_doubles_no_run(stallable: RedisSe
     async with scene.working(concurrency=50), scene.working(concurrency=50):
         await eventually(lambda: sum(jobs.running.values()) == 100)
         async with outage(stallable, how, 2 * lease.total_seconds()):
-            await eventually(lambda: min(jobs.starts.values()) == 2, within_s=20)
+            await eventually(lambda: min(jobs.starts.values()) == 2, within_s=30)
             jobs.go_on.set()
-            stats = await scene.ended(queue, 100, within_s=20)
+            stats = await scene.ended(queue, 100, within_s=30)
     await scene.close()
 
     assert stats.completed == 100

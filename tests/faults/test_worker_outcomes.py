@@ -66,7 +66,7 @@ async def test_f28_during_a_deploy_the_new_worker_runs_what_the_old_one_does_not
         await queue.enqueue_many([handler.job(n) for n in range(30)])
         await eventually(lambda: len(behind.settled) >= 5)
         async with scene.working(registry=new):
-            stats = await scene.ended(queue, 30, within_s=20)
+            stats = await scene.ended(queue, 30, within_s=30)
 
     assert (stats.completed, stats.died) == (30, 0)
     assert ran == Counter(range(30))
@@ -91,7 +91,7 @@ async def test_f30_every_waiting_job_is_run_by_the_idle_worker(scene: Scene, reg
     async with scene.working(concurrency=1) as busy:
         await eventually(lambda: busy.worker.running)
         async with scene.working(concurrency=1) as idle:
-            await eventually(lambda: len(ran) == 400, within_s=20)
+            await eventually(lambda: len(ran) == 400, within_s=30)
             await eventually(lambda: idle.outcomes().count("Completed") == 400)
             assert "Completed" not in busy.outcomes()
             go_on.set()

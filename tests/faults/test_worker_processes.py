@@ -141,7 +141,7 @@ async def test_f21_a_worker_killed_while_it_shuts_down_leaves_nothing_behind(pla
         stats = await plant.queue.stats("default")
         return (stats.running, stats.depth) == (4, 2)
 
-    await eventually(gave_back_what_it_had_read_ahead, within_s=20)
+    await eventually(gave_back_what_it_had_read_ahead, within_s=30)
     first.kill()
     go_on.touch()
     plant.start()

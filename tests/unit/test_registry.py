@@ -345,7 +345,7 @@ async def test_a_plain_function_that_raises_stop_iteration_fails_and_does_not_ha
         next(iter([]))
 
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(run(registry, "t"), 5)
+        await asyncio.wait_for(run(registry, "t"), 30)
 
 
 async def test_a_plain_function_that_raises_a_cancellation_fails_and_does_not_hang(registry: Registry) -> None:
@@ -356,7 +356,7 @@ async def test_a_plain_function_that_raises_a_cancellation_fails_and_does_not_ha
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(run(registry, "t"), 5)
+        await asyncio.wait_for(run(registry, "t"), 30)
 
 
 async def test_a_decorated_coroutine_function_is_awaited(registry: Registry) -> None:

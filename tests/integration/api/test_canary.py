@@ -82,7 +82,7 @@ async def everything(api: Api, ids: list[str]) -> dict[str, str]:
     for path in sorted(paths):
         response = await api.call("GET", path)
         if "event-stream" in response.headers.get("Content-Type", ""):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 text = (await response.content.readuntil(b"\n\n")).decode()
             response.close()
         else:

@@ -68,7 +68,7 @@ class Listener:
 
     async def until(self, event: str) -> Any:
         while True:
-            name, _, data = await asyncio.wait_for(self.event(), 20)
+            name, _, data = await asyncio.wait_for(self.event(), 30)
             if name == event:
                 return data
 
@@ -221,7 +221,7 @@ async def test_the_end_of_the_server_ends_streams_at_once() -> None:
     async with staged(bounds=Bounds(grace_s=60)) as stage, stage.listening() as listener:
         await listener.until("overview")
 
-        await asyncio.wait_for(stage.stack.aclose(), 10)
+        await asyncio.wait_for(stage.stack.aclose(), 30)
 
         with pytest.raises((EOFError, ClientPayloadError)):
             await listener.until("never")
@@ -266,7 +266,7 @@ async def test_a_job_is_followed_until_it_has_ended() -> None:
             assert (await listener.until("job"))["state"] == "running"
             stage.detail = a_job(JobState.COMPLETED)
             assert (await listener.until("job"))["state"] == "completed"
-            name, last, _ = await asyncio.wait_for(listener.event(), 20)
+            name, last, _ = await asyncio.wait_for(listener.event(), 30)
             with pytest.raises(EOFError):
                 await listener.event()
         async with stage.client.get(f"{stage.url}/job", headers={"Last-Event-ID": str(last)}) as again:

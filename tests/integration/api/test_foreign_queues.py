@@ -61,7 +61,7 @@ async def test_lists_leave_the_others_out(scene: Scene, path: str) -> None:
         text = str(await scene.api.get(path))
         return text if "'mail'" in text else ""
 
-    assert "bank" not in await eventually(shown, within_s=10)
+    assert "bank" not in await eventually(shown, within_s=30)
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/dlq", "/dlq/groups", "/executions", "/executions/errors"])
@@ -193,7 +193,7 @@ async def test_the_overview_and_the_metrics_do_not_count_foreign_jobs(scene: Sce
         overview = await scene.api.get("/overview")
         return [overview[each] for each in ("ready", "running", "delayed", "dead")] == [1, 1, 1, 1]
 
-    await eventually(counted, within_s=10)
+    await eventually(counted, within_s=30)
     assert (await scene.api.call("GET", "/metrics")).status == 403
 
 

@@ -354,7 +354,7 @@ async def test_a_job_is_followed_to_its_end_with_every_attempt(api: Api, registr
             found = await api.get(f"/jobs/{made['id']}")
             return bool(found["state"] == "retrying" and found["last_error"] == "ValueError")
 
-        await eventually(retrying, within_s=20)
+        await eventually(retrying, within_s=30)
         assert (await api.post(f"/jobs/{made['id']}/retry"))["state"] == "queued"
 
         async def completed() -> bool:

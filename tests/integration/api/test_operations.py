@@ -64,7 +64,7 @@ async def test_queues_tell_how_they_do(api: Api) -> None:
     async def listed() -> bool:
         return [each["name"] for each in (await api.get("/queues"))["items"]] == ["default"]
 
-    await eventually(listed, within_s=10)
+    await eventually(listed, within_s=30)
 
 
 async def test_a_queue_is_paused_resumed_and_purged_by_name_only(api: Api) -> None:
@@ -197,7 +197,7 @@ async def test_workers_are_shown_with_what_they_run(api: Api, registry: Registry
             assert (worker["queues"], worker["slots"], worker["alive"]) == (["mail"], 3, True)
             return [each["id"] for each in worker["jobs"]] == [made["id"]]
 
-        await eventually(shown, within_s=20)
+        await eventually(shown, within_s=30)
         assert (await api.get(f"/jobs/{made['id']}"))["state"] == "running"
         await api.refused("conflict", "POST", f"/jobs/{made['id']}/retry")
     finally:
@@ -372,7 +372,7 @@ async def test_events_tell_of_a_job_until_its_end(api: Api) -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     await api.expect(200, "DELETE", f"/jobs/{made['id']}")
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         text = (await response.content.read()).decode()
 
     assert "event: job" in text

@@ -125,7 +125,7 @@ async def test_a_tick_that_fired_is_in_the_record_and_its_job_tells_where_it_is_
         found: list[dict[str, Any]] = (await every_second.get("/schedules/tick/ticks?decision=fired"))["items"]
         return found
 
-    tick = (await eventually(fired, within_s=20))[-1]
+    tick = (await eventually(fired, within_s=30))[-1]
 
     assert (tick["name"], tick["queue"], tick["count"]) == ("tick", "reports", 1)
     job = await every_second.get(f"/jobs/{tick['job_id']}")
@@ -143,7 +143,7 @@ async def test_a_job_that_ended_still_tells_its_tick(hourly: Api, queue: JobQueu
         return job["state"] == "cancelled" and job["made_by"]
 
     scheduling = asyncio.create_task(queue.scheduler().run())
-    assert await eventually(shown, within_s=20) == {"schedule": "hourly", "tick": SPAN["from"]}
+    assert await eventually(shown, within_s=30) == {"schedule": "hourly", "tick": SPAN["from"]}
     scheduling.cancel()
     await asyncio.wait([scheduling])
 

@@ -98,7 +98,7 @@ async def ship_all(
     archive: Archive, journal: FileJournal, *, queue: str = "mail", kind: JournalKind = "journal"
 ) -> None:
     """Ship until nothing is left, also while a dead shipper's lock still lingers."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while journal.remaining():
             if not await ship_once(archive, journal, queue=queue, kind=kind):
                 await asyncio.sleep(0.01)

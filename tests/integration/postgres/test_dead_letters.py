@@ -372,7 +372,7 @@ async def test_a_deletion_that_waited_for_a_requeue_deletes_nothing(
     await ship(archive, dead_letter(1))
     watcher = await asyncpg.connect(url)
 
-    async with asyncio.timeout(5), sql.transaction():
+    async with asyncio.timeout(30), sql.transaction():
         await sql.execute("UPDATE jobqueue.dead_letters SET state = 'requeueing', requeued_at = now()")
         deleting = asyncio.create_task(letters.delete(job_id_of(1)))
         blocked = (

@@ -224,7 +224,7 @@ async def test_a_killed_runner_leaves_nothing_and_no_lock(empty_url: str) -> Non
     slow = [*find_migrations(), step(NEWEST + 1, "CREATE TABLE jobqueue.one (id int); SELECT pg_sleep(60);")]
     runner = asyncio.create_task(migrate_up(empty_url, migrations=slow))
     watcher = await asyncpg.connect(empty_url)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         sleepers = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         while not await watcher.fetchval(sleepers):  # noqa: ASYNC110 - the server has no event for us
             await asyncio.sleep(0.01)

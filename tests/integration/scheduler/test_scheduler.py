@@ -61,7 +61,7 @@ async def test_f44_many_delayed_jobs_are_ready_once_each_with_several_promoters(
     queue, other = bare.queue(), bare.queue()
     await queue.enqueue_many([Job("t", {"n": n}, queue="new") for n in range(1500)], delay=timedelta(milliseconds=300))
     async with scheduling(queue, other):
-        await eventually(lambda: _depth(bare, 1500), within_s=10)
+        await eventually(lambda: _depth(bare, 1500), within_s=30)
 
     assert (await queue.stats("new")).delayed == 0
 
@@ -74,7 +74,7 @@ async def test_f12_it_gives_the_jobs_of_a_dead_worker_back_on_a_queue_without_tr
     await eventually(lambda: doomed.fetch(1))
     await doomed.close()
     async with scheduling(queue):
-        await eventually(lambda: _depth(bare, 1), within_s=10)
+        await eventually(lambda: _depth(bare, 1), within_s=30)
 
 
 async def test_f83_a_loop_that_fails_goes_on_and_the_others_do_not_notice(

@@ -38,7 +38,7 @@ async def shipped(queue: JobQueue, name: str = "default") -> None:
         stats = await queue.stats(name)
         return (stats.journal, stats.dead) == (0, 0)
 
-    await eventually(look, within_s=15)
+    await eventually(look, within_s=30)
 
 
 async def test_f72_every_execution_and_every_dead_letter_arrives_exactly_once(scene: Scene) -> None:
@@ -55,7 +55,7 @@ async def test_f72_every_execution_and_every_dead_letter_arrives_exactly_once(sc
     jobs = [handler.job(n) for n in range(2000)]
     async with scheduling(queue, other), scene.working(concurrency=20), scene.working(concurrency=20):
         await queue.enqueue_many(jobs)
-        stats = await scene.ended(queue, 2000, within_s=20)
+        stats = await scene.ended(queue, 2000, within_s=30)
         await shipped(queue)
     by_outcome = await queue.executions.count_by_outcome(queue=None, since=None)
 

@@ -34,7 +34,7 @@ async def test_f72_every_decision_arrives_exactly_once_while_many_ship(scene: Sc
         for start in range(0, 600, 40):
             await parts.broker.timetable.note(noted[start : start + 40])
             await asyncio.gather(*(queue.parts.ticks.search(FIRED, limit=5) for queue in queues))
-        await eventually(lambda: _nothing_waits(parts), within_s=15)
+        await eventually(lambda: _nothing_waits(parts), within_s=30)
 
     assert sorted(minutes(await pages(parts, FIRED, limit=200))) == list(range(600))
 

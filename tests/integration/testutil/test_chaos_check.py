@@ -75,7 +75,7 @@ async def test_a_stolen_job_is_missed(servers: Servers, tmp_path: Path) -> None:
     async def steal(_crew: Crew) -> None:
         async with Redis.from_url(servers.redis.url, decode_responses=True) as redis:
             # One without any trace, as a careful thief would; the conservation law knows nothing of it.
-            found: tuple[str, str] | None = await eventually(lambda: _some_delayed(redis), within_s=20)
+            found: tuple[str, str] | None = await eventually(lambda: _some_delayed(redis), within_s=30)
             assert found is not None
             queue, name = found
             await redis.zrem(f"{{chaos:{queue}}}:delayed", name)

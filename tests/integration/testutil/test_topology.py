@@ -361,10 +361,10 @@ async def test_a_server_on_a_full_disk_refuses_writes_until_there_is_room(binary
         (node,) = topology.nodes
 
         with fill_disk(disk):
-            refusal = await eventually(lambda: _refusal_or_none(node, "SET", "a", "x" * 5000), within_s=20)
+            refusal = await eventually(lambda: _refusal_or_none(node, "SET", "a", "x" * 5000), within_s=30)
             assert "MISCONF" in refusal
 
-        await eventually(lambda: _refusal_or_none(node, "SET", "b", "y") is None, within_s=20)
+        await eventually(lambda: _refusal_or_none(node, "SET", "b", "y") is None, within_s=30)
         node.kill()
         node.restart()
         assert node.call("GET", "b") == "y"
@@ -400,7 +400,7 @@ async def test_a_small_disk_is_unmounted_at_the_end_and_when_its_process_is_kill
     process.kill()
     process.communicate()
 
-    await eventually(lambda: not Path(path).exists(), within_s=20)
+    await eventually(lambda: not Path(path).exists(), within_s=30)
 
 
 def test_only_a_disk_of_its_own_is_filled(tmp_path: Path) -> None:
@@ -479,7 +479,7 @@ async def test_the_servers_of_a_killed_process_end() -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
-    await eventually(lambda: not any(map(_runs, pids)), within_s=20)
+    await eventually(lambda: not any(map(_runs, pids)), within_s=30)
 
 
 async def _open_and_wait() -> None:

@@ -17,7 +17,7 @@ from jobqueue.worker.incarnation import Incarnation
 from tests.integration.worker.scene import Scene, Started, seconds
 
 LONG_LEASE = seconds(60)
-WITHIN_S = 20.0
+WITHIN_S = 30.0
 
 
 def job(n: int, **options: Any) -> Job:

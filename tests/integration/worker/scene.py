@@ -45,14 +45,14 @@ class Started:
 
     async def stop(self) -> None:
         self.worker.stop()
-        await asyncio.wait_for(self.work, 10)
+        await asyncio.wait_for(self.work, 30)
 
     async def stop_with(self, event: asyncio.Event) -> None:
         """Stop, and only then let the handlers go on."""
         self.worker.stop()
         await asyncio.sleep(0)
         event.set()
-        await asyncio.wait_for(self.work, 10)
+        await asyncio.wait_for(self.work, 30)
 
     def outcomes(self) -> list[str]:
         return [type(each.outcome).__name__ for each in self.settled]
@@ -106,7 +106,7 @@ class Scene:
             yield started
         finally:
             started.worker.hurry()
-            await asyncio.wait_for(started.work, 10)
+            await asyncio.wait_for(started.work, 30)
 
     async def ended(self, queue: JobQueue, count: int, *, name: str = "default", within_s: float = 10) -> QueueStats:
         """Wait until *count* jobs have ended and nothing is left."""

@@ -68,7 +68,7 @@ async def test_f20_outcomes_outlive_an_outage_at_the_end(scene: Scene, registry:
             started.worker.stop()
             await asyncio.sleep(0.5)
             proxy.heal()
-            await asyncio.wait_for(started.work, 20)
+            await asyncio.wait_for(started.work, 30)
         await scene.ended(queue, 4)
     assert len(runs) == 4
     assert (await queue.stats("default")).workers == 0
@@ -87,7 +87,7 @@ async def test_what_finishes_within_the_grace_is_settled(scene: Scene, registry:
         await eventually(lambda: started.worker.running == 4)
         started.worker.stop()
         go_on.set()
-        await asyncio.wait_for(started.work, 10)
+        await asyncio.wait_for(started.work, 30)
 
     stats = await queue.stats("default")
     assert (stats.completed, stats.depth, stats.running) == (4, 16, 0)
@@ -107,7 +107,7 @@ async def test_f21_a_hurried_worker_waits_for_nothing(scene: Scene, registry: Re
         started.worker.stop()
         await asyncio.sleep(0)
         started.worker.hurry()
-        await asyncio.wait_for(started.work, 10)
+        await asyncio.wait_for(started.work, 30)
 
     stats = await queue.stats("default")
     assert (stats.depth, stats.running) == (1, 0)
@@ -157,7 +157,7 @@ async def test_a_worker_that_is_cancelled_by_its_own_loop_shuts_down_in_order(sc
     assert {number: signal.getsignal(number) for number in before} == before
 
     started.work.cancel()
-    await asyncio.wait([started.work], timeout=10)
+    await asyncio.wait([started.work], timeout=30)
 
     assert started.work.cancelled()
     stats = await queue.stats("default")
@@ -179,7 +179,7 @@ async def test_a_worker_that_is_cancelled_twice_hurries(scene: Scene, registry: 
     started.work.cancel()
     await asyncio.sleep(0)
     started.work.cancel()
-    await asyncio.wait([started.work], timeout=10)
+    await asyncio.wait([started.work], timeout=30)
 
     assert started.work.cancelled()
     assert (await queue.stats("default")).depth == 1
@@ -260,5 +260,5 @@ async def test_a_scheduler_cancelled_at_any_moment_ends(scene: Scene) -> None:
         caring = asyncio.create_task(queue.scheduler().run())
         await asyncio.sleep(rng.uniform(0, 0.01))
         caring.cancel()
-        done, _ = await asyncio.wait([caring], timeout=10)
+        done, _ = await asyncio.wait([caring], timeout=30)
         assert done == {caring}

@@ -196,7 +196,7 @@ async def test_a_scrape_alone_does_not_hurry_the_sampler(scene: Scene) -> None:
 async def test_news_wake_who_waits_and_silence_does_not(scene: Scene) -> None:
     await scene.live.overview()
     number = scene.live.sample.number
-    waiting = asyncio.create_task(scene.live.newer(number, within_s=10))
+    waiting = asyncio.create_task(scene.live.newer(number, within_s=30))
     await asyncio.sleep(0)
 
     assert await scene.live.newer(number, within_s=0.01) is None
@@ -297,7 +297,7 @@ async def test_a_postgres_that_hangs_holds_up_no_overview() -> None:
         scene.later(5)
         await scene.enqueue(1)
 
-        overview = await asyncio.wait_for(scene.live.overview(), 5)
+        overview = await asyncio.wait_for(scene.live.overview(), 30)
 
         assert overview.ready == 2
         assert not running.done()

@@ -181,7 +181,7 @@ async def test_whatever_a_handler_raises_is_its_own_failure(bench: Bench, error:
     def handler() -> None:
         raise error
 
-    outcome = await asyncio.wait_for(bench.outcome(handler if plain else raising(error)), 5)
+    outcome = await asyncio.wait_for(bench.outcome(handler if plain else raising(error)), 30)
 
     assert retrying(outcome).failure.error_class == type(error).__name__
 
@@ -304,7 +304,7 @@ async def test_a_thread_is_waited_for_and_hears_that_it_should_stop(bench: Bench
 
     run.ask_to_stop(Stop.TIMEOUT, 0.0)
 
-    assert retrying(await asyncio.wait_for(attempt, 5)).failure.error_class == "JobTimeout"
+    assert retrying(await asyncio.wait_for(attempt, 30)).failure.error_class == "JobTimeout"
 
 
 # what it returned

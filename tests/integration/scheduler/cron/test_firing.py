@@ -140,7 +140,7 @@ async def test_ticks_are_skipped_while_the_job_before_has_not_ended(bare: Scene)
     queue = bare.queue()
     await queue.schedules.save(schedule(job=handler.job(), overlap=Overlap.SKIP))
     async with scheduling(queue, bare.queue()), bare.working():
-        await eventually(lambda: _skipped(queue, 2), within_s=10)
+        await eventually(lambda: _skipped(queue, 2), within_s=30)
         assert len(await fired(queue)) == 1
         go_on.set()
         await fires(queue, 2)
@@ -170,7 +170,7 @@ async def test_ticks_wait_for_the_job_before_and_fire_one_after_the_other(bare: 
     queue = bare.queue()
     await queue.schedules.save(schedule(job=handler.job(), overlap=Overlap.QUEUE))
     async with scheduling(queue, bare.queue()), bare.working(concurrency=5):
-        await eventually(lambda: _waiting(queue, 2), within_s=10)
+        await eventually(lambda: _waiting(queue, 2), within_s=30)
         status = await queue.schedules.pause("s")
         assert (len(await fired(queue)), status.waiting) == (1, status.waiting)
         waiting = status.waiting
@@ -193,7 +193,7 @@ async def test_ticks_that_wait_are_dropped_when_the_schedule_is_removed(bare: Sc
     queue = bare.queue()
     await queue.schedules.save(schedule(overlap=Overlap.QUEUE))
     async with scheduling(queue):
-        await eventually(lambda: _waiting(queue, 2), within_s=10)
+        await eventually(lambda: _waiting(queue, 2), within_s=30)
         status = await queue.schedules.remove("s")
     found = await records(queue)
     waited = [each.tick_ms for each in found if each.decision is Decision.WAITING]
@@ -206,11 +206,11 @@ async def test_ticks_that_wait_move_along_to_another_queue(bare: Scene) -> None:
     queue = bare.queue()
     await queue.schedules.save(schedule(overlap=Overlap.QUEUE))
     async with scheduling(queue):
-        await eventually(lambda: _waiting(queue, 2), within_s=10)
+        await eventually(lambda: _waiting(queue, 2), within_s=30)
     waited = [each.tick_ms for each in await records(queue) if each.decision is Decision.WAITING]
     moved = await queue.schedules.save(schedule(job=Job("t", queue="new"), overlap=Overlap.QUEUE))
     async with scheduling(queue):
-        await eventually(lambda: _fired_waited(queue), within_s=10)
+        await eventually(lambda: _fired_waited(queue), within_s=30)
     found = await records(queue)
 
     assert moved.waiting >= len(waited)

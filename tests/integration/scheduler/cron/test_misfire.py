@@ -40,7 +40,7 @@ async def after_an_outage(scene: Scene, outage: timedelta, **options: Any) -> li
         return await records(queue)
 
     async with scheduling(queue, scene.queue(), scene.queue()):
-        found = await eventually(all_decided, within_s=20)
+        found = await eventually(all_decided, within_s=30)
     check_each_once(found)
     check_without_gap(wanted, found)
     await check_jobs(scene, found, definition)

@@ -57,7 +57,7 @@ async def test_schedules_go_on_while_postgres_is_away_and_an_edit_then_counts_at
                 await _stands_at(queue, 4)
                 with pytest.raises(RepositoryUnavailable):
                     await queue.schedules.save(schedule(job=Job("t", {"n": 2})))
-                await eventually(lambda: _events(logs, "schedules.store_away") == 2, within_s=15)
+                await eventually(lambda: _events(logs, "schedules.store_away") == 2, within_s=30)
                 await _stands_at(queue, 2)
                 postgres.restart()
                 edited = await _saved(queue)
@@ -79,7 +79,7 @@ async def _stands_at(queue: JobQueue, ticks: int) -> None:
     async def look() -> bool:
         return (await timetable.look("default", ["s"])).standings["s"].last_ms >= began + ticks * 1000
 
-    await eventually(look, within_s=15)
+    await eventually(look, within_s=30)
 
 
 async def _saved(queue: JobQueue) -> int:
@@ -89,7 +89,7 @@ async def _saved(queue: JobQueue) -> int:
         except RepositoryUnavailable:
             return 0
 
-    return await eventually(look, within_s=15)
+    return await eventually(look, within_s=30)
 
 
 def _events(logs: list[Any], event: str) -> int:
@@ -105,7 +105,7 @@ async def test_after_a_restart_of_redis_each_tick_is_decided_once(namespace: str
             await fires(queue, 2)
             server.stop()
             server.restart()
-            before = await eventually(lambda: _fired(queue), within_s=15)
+            before = await eventually(lambda: _fired(queue), within_s=30)
             await fires(queue, len(before) + 2)
             found = await records(queue)
         await scene.close()
@@ -162,7 +162,7 @@ async def test_an_edit_that_died_before_it_counted_is_completed_by_the_next_sche
     else:
         await queue.schedules.save(wanted)
         async with scheduling(queue):
-            await eventually(lambda: _waiting(queue), within_s=10)
+            await eventually(lambda: _waiting(queue), within_s=30)
         current = await store.get("s")
         assert current is not None
         since_ms = await now_ms(queue, "one")
@@ -181,9 +181,9 @@ async def test_an_edit_that_died_before_it_counted_is_completed_by_the_next_sche
         return change != "remove" or not standing.waiting
 
     async with scheduling(queue, bare.queue()):
-        await eventually(stands, within_s=10)
+        await eventually(stands, within_s=30)
         if change in ("new", "edit", "move"):
-            await eventually(lambda: _fired_on(queue, place, since_ms), within_s=10)
+            await eventually(lambda: _fired_on(queue, place, since_ms), within_s=30)
     found = await records(queue)
 
     check_each_once(found)
@@ -211,7 +211,7 @@ async def test_a_version_that_a_failover_forgot_is_adopted_again(bare: Scene) ->
         before = await client.hgetall(key)
         edited = await queue.schedules.save(schedule(job=Job("t", {"n": 2})))
         await client.hset(key, mapping=before)
-        await eventually(lambda: _fired_version(queue, edited.version), within_s=10)
+        await eventually(lambda: _fired_version(queue, edited.version), within_s=30)
     found = await records(queue)
 
     check_without_gap(schedule(), found)
@@ -253,7 +253,7 @@ async def test_while_redis_is_full_ticks_are_held_up_and_then_follow_the_misfire
             async with scheduling(queue), raw(server.url) as client:
                 await fires(queue, 1)
                 await client.config_set("maxmemory", 1)
-                await eventually(lambda: _events(logs, "schedule.held_up"), within_s=10)
+                await eventually(lambda: _events(logs, "schedule.held_up"), within_s=30)
                 await client.config_set("maxmemory", 0)
                 await fires(queue, len(await fired(queue)) + 2)
         found = await records(queue)
