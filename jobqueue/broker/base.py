@@ -168,6 +168,11 @@ class Consumer(Protocol):
         """Everything delivered to this consumer and not settled: also what was taken without our hearing of it."""
         ...
 
+    @property
+    def reopened(self) -> int:
+        """How often it has connected to the broker again. What was confirmed before may be forgotten: `adopt`."""
+        ...
+
     async def paused(self, queues: Collection[str]) -> frozenset[str]:
         """Those of *queues* that are paused now."""
         ...

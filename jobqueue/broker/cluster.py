@@ -285,6 +285,10 @@ class ClusterLine(Line):
             line = self._lines[node] = self._dialer.node(node).line()
         return line
 
+    @property
+    def reopened(self) -> int:
+        return max(0, sum(line.opened for line in self._lines.values()) - 1)
+
     async def close(self) -> None:
         for line in self._lines.values():
             await line.close()

@@ -79,6 +79,14 @@ class Line(ABC):
         A script that the server does not know did not run: it is loaded and called again.
         """
 
+    @property
+    @abstractmethod
+    def reopened(self) -> int:
+        """How often it has connected after the first time, there or elsewhere.
+
+        What a server confirmed before, the one of now may not know.
+        """
+
     @abstractmethod
     async def close(self) -> None:
         """End its connections; the next exchange opens them anew."""
@@ -103,6 +111,7 @@ class NodeLine(Line):
         self._connection = connection
         self._timeout_s = timeout_s
         self._replies: Replies | None = None
+        self.opened = 0
         self._turn = asyncio.Lock()
         self._in_line = 0
 
@@ -163,7 +172,12 @@ class NodeLine(Line):
         async with asyncio.timeout(timeout_s):
             await self._connection.connect()  # type: ignore[no-untyped-call]
         self._replies = Replies(self._connection)
+        self.opened += 1
         return self._replies
+
+    @property
+    def reopened(self) -> int:
+        return max(0, self.opened - 1)
 
     async def _disconnect(self) -> None:
         if self._replies is not None:

@@ -130,6 +130,10 @@ class RedisConsumer:
     async def adopt(self) -> list[Delivery]:
         return [delivery for reader in self._readers for delivery in await reader.adopt()]
 
+    @property
+    def reopened(self) -> int:
+        return self._writer.reopened + sum(reader.reopened for reader in self._readers)
+
     async def paused(self, queues: Collection[str]) -> frozenset[str]:
         replies = await self._writer.exchange([["HEXISTS", self._keys[queue].meta, "paused"] for queue in queues])
         for reply in replies:

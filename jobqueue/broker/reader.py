@@ -86,6 +86,11 @@ class Reader:
             streams, after = [stream for stream, _ in pages], [last for _, last in pages]
         return mine
 
+    @property
+    def reopened(self) -> int:
+        """As of its line."""
+        return self._line.reopened
+
     async def close(self) -> None:
         await self._line.close()
 

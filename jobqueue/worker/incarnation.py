@@ -36,6 +36,7 @@ _WATCH_S = 0.05
 _LOGGED_CHARS = 200
 _BURST_LOOK_S = 0.1
 _MOST_UNSETTLED = 2_000
+_TAKE_STOCK_S = 60.0
 _HURRIED_S = 0.5
 _PAUSE_AFTER_ERROR_S = 0.2
 _LONGEST_PAUSE_S = 2.0
@@ -95,6 +96,8 @@ class Incarnation:
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._paused: frozenset[str] = frozenset()
         self._asked_at: dict[str, float] = {}
+        self._reopened = 0
+        self._stock_due = clock.monotonic() + _TAKE_STOCK_S
         self._oriented = asyncio.Event()
         self._lease = LeaseKeeper(
             consumer.heartbeat(),
@@ -148,21 +151,17 @@ class Incarnation:
         # Not before the first beat has told which queues are paused.
         await self._oriented.wait()
         pause = _PAUSE_AFTER_ERROR_S
-        unsure = False
         while not self._stopping.is_set():
             try:
-                if unsure:
-                    found = await self._unheard_of()
-                    await self._hear_of_pauses(found)
-                    self._admit(found, 0)
-                    unsure = False
+                if self.consumer.reopened != self._reopened or self._monotonic() >= self._stock_due:
+                    await self._take_stock()
                 await self._fetch_once()
                 pause = _PAUSE_AFTER_ERROR_S
             except LeaseLost:
                 raise
             except BrokerError as error:
                 # What the lost reply would have brought is ours already: it is asked for again.
-                unsure = True
+                self._stock_due = 0.0
                 _log.warning("fetch.failed", error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
@@ -234,6 +233,17 @@ class Incarnation:
             # COUNT counts per stream: of lower ones came what cannot start soon, and would run before
             # what still waits in the higher ones.
             self._release(self._buffer.take_beyond(ahead))
+
+    async def _take_stock(self) -> None:
+        """Run what the broker says is ours, and we know nothing of: a reply was lost, or our settlement forgotten.
+
+        A server that took the place of the one that confirmed it may not have it; nobody else would find the job.
+        """
+        self._reopened = self.consumer.reopened  # asking may connect again: then it is asked once more
+        found = await self._unheard_of()
+        await self._hear_of_pauses(found)
+        self._admit(found, 0)
+        self._stock_due = self._monotonic() + _TAKE_STOCK_S
 
     async def _unheard_of(self) -> list[Delivery]:
         # What is known before, too: it may be settled while the answer comes in, page by page.

@@ -404,7 +404,7 @@ async def test_a_worker_tells_where_it_runs_and_how_much_it_takes(broker: Broker
     for each in here.values():
         assert (each.host, each.pid) == (socket.gethostname(), os.getpid())
         assert each.started_ms is not None
-        assert 0 <= worker.now_ms() - each.started_ms < 5_000
+        assert abs(worker.now_ms() - each.started_ms) < 5_000  # each worker reckons the clock of Redis
 
 
 async def test_a_dead_worker_is_known_until_its_jobs_were_given_back(make_broker: MakeBroker) -> None:

@@ -136,7 +136,8 @@ async def test_f51_f52_a_forgotten_claim_or_settlement_runs_again_and_ends_once(
         for replica in replicas:
             replica.resume()
         await asyncio.to_thread(sentinel.wait_failover, primary)
-        await eventually(lambda: ran == {"quick": 2, "held": 2}, within_s=30)
+        # More often where the worker took them up itself, and was reaped over them.
+        await eventually(lambda: ran["quick"] >= 2 and ran["held"] >= 2)
         go_on.set()
 
         async def all_ended() -> bool:
@@ -147,6 +148,49 @@ async def test_f51_f52_a_forgotten_claim_or_settlement_runs_again_and_ends_once(
             return (stats.completed, stats.live, stats.drift) == (2, 0, 0)
 
         await eventually(all_ended, within_s=30)
+    await asyncio.to_thread(primary.restart)
+
+
+async def test_f52_a_forgotten_settlement_is_noticed_though_no_reply_was_lost(
+    sentinel: SentinelTopology, namespace: str
+) -> None:
+    """A settlement that a failover forgot while nothing was on its way: its worker, which lives, runs the job again."""
+    scene = Scene(sentinel.url, namespace, lease=seconds(40))
+    ran: Counter[str] = Counter()
+    go_on = {name: asyncio.Event() for name in ("first", "second", "third")}
+
+    @scene.registry.task("wait")
+    async def wait(name: str) -> None:
+        ran[name] += 1
+        await go_on[name].wait()
+
+    queue = scene.queue()
+    await queue.enqueue_many([wait.job(name="first"), wait.job(name="second")], durability="replicated:2")
+    primary = sentinel.primary()
+    assert primary is not None
+    async with scene.working(concurrency=2):
+        await eventually(lambda: ran == {"first": 1, "second": 1})
+        # Whoever has this one has the two deliveries before it.
+        await queue.enqueue(Job("later", {}, queue="other"), durability="replicated:2")
+        replicas = _cut_off_replicas(sentinel, primary)
+        # Both slots are taken again, so that no fetch is under way when the primary dies.
+        await queue.enqueue(wait.job(name="third"), durability="local")
+        go_on["first"].set()
+        await eventually(lambda: ran["third"])
+        primary.kill()
+        for replica in replicas:
+            replica.resume()
+        await asyncio.to_thread(sentinel.wait_failover, primary)
+        go_on["second"].set()
+        go_on["third"].set()
+        await eventually(lambda: ran == {"first": 2, "second": 1, "third": 1})
+
+        async def all_ended() -> bool:
+            stats = await queue.stats("default")
+            return (stats.live, stats.completed, stats.drift) == (0, 2, 0)
+
+        await eventually(all_ended)
+    await scene.close()
     await asyncio.to_thread(primary.restart)
 
 

@@ -14,6 +14,8 @@ from jobqueue.testing.memory.store import Store
 class MemoryConsumer:
     """See `jobqueue.broker.base.Consumer`; made by `MemoryBroker.join`."""
 
+    reopened = 0  # memory is never lost sight of
+
     def __init__(self, store: Store, name: str, queues: Sequence[str]) -> None:
         self.name = name
         self.queues = tuple(queues)

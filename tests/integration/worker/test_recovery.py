@@ -44,6 +44,35 @@ async def test_a_lone_worker_gives_the_jobs_of_a_dead_one_back(scene: Scene, reg
     assert stats.completed == 1
 
 
+async def test_f22_what_is_pending_under_a_workers_name_unknown_to_it_is_found(
+    scene: Scene, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Now and then a worker compares what is pending under its name with what it knows, and runs the difference."""
+    monkeypatch.setattr("jobqueue.worker.incarnation._TAKE_STOCK_S", 0.2)
+    go_on = asyncio.Event()
+    ran: list[str] = []
+
+    @registry.task("t")
+    async def handler(name: str) -> None:
+        ran.append(name)
+        await go_on.wait()
+
+    queue = scene.queue()
+    redis = queue.parts.redis
+    assert redis is not None
+    async with scene.working(concurrency=1) as started:
+        await queue.enqueue(handler.job(name="known"))
+        await eventually(lambda: ran)
+        await queue.enqueue(handler.job(name="unknown"))
+        stream = redis.keys("default").streams[2]
+        (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", started.name, "STREAMS", stream, ">"])
+        assert len(read[1]) == 1
+        go_on.set()
+        await scene.ended(queue, 2, within_s=30)
+
+    assert ran == ["known", "unknown"]
+
+
 async def test_f19_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: Scene, registry: Registry) -> None:
     """After three dead workers the job is a dead letter, for the reason that it crashed them."""
     handler = registry.task("t")(lambda: None)
