@@ -2,13 +2,11 @@
 
 import asyncio
 import importlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from jobqueue.access.base import Access
-from jobqueue.access.moved import MovedApiKeys
-from jobqueue.broker.access import RedisAnswers, RedisApiKeys, RedisAuditLog, RedisLimiter, RedisSessions
 from jobqueue.broker.base import Broker
 from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.redis_streams import RedisStreamsBroker
@@ -24,10 +22,13 @@ from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.scheduler.scheduler import Scheduler, Shipping
 from jobqueue.scheduler.ticks import FreshTickRecords
 
+if TYPE_CHECKING:
+    from jobqueue.access.base import Access
+
 _CHECK_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """Everything that a process needs, wired, nothing connected yet."""
 
@@ -39,9 +40,14 @@ class Parts:
     ticks: TickRecords
     executions: Executions | None = None
     shipping: Shipping | None = None
-    access: Access | None = None
+    open_access: "Callable[[], Access] | None" = None
     database: Any = None
     clock: Clock
+
+    @cached_property
+    def access(self) -> "Access | None":
+        """What the API and its commands need: a worker, which does not, never loads it."""
+        return None if self.open_access is None else self.open_access()
 
     def scheduler(self) -> Scheduler:
         """A scheduler for every queue of the namespace."""
@@ -103,7 +109,6 @@ def wire(settings: Settings) -> Parts:
     )
     unshipped = RedisDeadLetters(broker)
     schedules, ticks = RedisScheduleStore(broker.line(), redis.namespace), BrokerTickRecords(broker)
-    access = _access(broker, redis.namespace)
     if settings.postgres.url is None:
         return Parts(
             settings=settings,
@@ -112,7 +117,7 @@ def wire(settings: Settings) -> Parts:
             dead_letters=unshipped,
             schedules=schedules,
             ticks=ticks,
-            access=access,
+            open_access=lambda: _access(broker, redis.namespace),
             clock=clock,
         )
 
@@ -136,25 +141,35 @@ def wire(settings: Settings) -> Parts:
             keep_successes=settings.postgres.keep_successes,
             keep_failures=settings.postgres.keep_failures,
         ),
-        access=replace(
-            access,
-            keys=MovedApiKeys(postgres.PostgresApiKeys(database, namespace=redis.namespace), former=access.keys),
-            audit=postgres.PostgresAuditLog(database, namespace=redis.namespace),
-        ),
+        open_access=lambda: _access_beside_postgres(broker, redis.namespace, database),
         database=database,
         clock=clock,
     )
 
 
-def _access(broker: RedisStreamsBroker, namespace: str) -> Access:
+def _access(broker: RedisStreamsBroker, namespace: str) -> "Access":
+    from jobqueue.access.base import Access  # noqa: PLC0415
+    from jobqueue.broker import access  # noqa: PLC0415
+
     # On a line of its own: no caller of the API waits behind an operator's command.
     line = broker.line()
     return Access(
-        keys=RedisApiKeys(line, namespace),
-        audit=RedisAuditLog(line, namespace),
-        sessions=RedisSessions(line, namespace),
-        limiter=RedisLimiter(line, namespace),
-        answers=RedisAnswers(line, namespace),
+        keys=access.RedisApiKeys(line, namespace),
+        audit=access.RedisAuditLog(line, namespace),
+        sessions=access.RedisSessions(line, namespace),
+        limiter=access.RedisLimiter(line, namespace),
+        answers=access.RedisAnswers(line, namespace),
+    )
+
+
+def _access_beside_postgres(broker: RedisStreamsBroker, namespace: str, database: Any) -> "Access":
+    from jobqueue.access.moved import MovedApiKeys  # noqa: PLC0415
+
+    postgres, in_redis = _postgres(), _access(broker, namespace)
+    return replace(
+        in_redis,
+        keys=MovedApiKeys(postgres.PostgresApiKeys(database, namespace=namespace), former=in_redis.keys),
+        audit=postgres.PostgresAuditLog(database, namespace=namespace),
     )
 
 

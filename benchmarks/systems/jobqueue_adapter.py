@@ -1,4 +1,4 @@
-"""jobqueue itself: the worker role is the real command `jobqueue worker`, run in this process."""
+"""jobqueue itself: as a worker this process becomes the real command `jobqueue worker`, which imports this module."""
 
 import asyncio
 import json
@@ -7,17 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import tally
 import uvloop
 
-from jobqueue.cli.main import main as jobqueue_command  # isort: skip - first, as in the command itself
 from jobqueue import Job, JobQueue, Registry
 
 GATHERED = 100
 BULK = 1000
 WARM_UP = 10
 RESULT_TTL = timedelta(hours=1)
+_TALLY = "BENCH_TALLY"  # set for the worker, which has none of our options
 
 
 def make_registry(result_ttl: timedelta | None = None) -> Registry:
@@ -36,6 +37,8 @@ def make_registry(result_ttl: timedelta | None = None) -> Registry:
 
 
 registry = make_registry()
+if _TALLY in os.environ:
+    tally.open(*json.loads(os.environ[_TALLY]))
 
 
 def describe() -> dict:
@@ -103,12 +106,14 @@ def chunks(numbers: range, size: int) -> Iterator[range]:
 
 def work(options: dict) -> None:
     """What production runs, with the same settings from the environment. `history` is the URL of a Postgres."""
-    tally.open(options["tally"], options["capacity"])
-    os.environ.update({"REDIS_URL": options["url"], "LOG_LEVEL": "warning"})
-    os.environ.pop("DATABASE_URL", None)
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environment |= {"REDIS_URL": options["url"], "LOG_LEVEL": "warning"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment[_TALLY] = json.dumps([options["tally"], options["capacity"]])
     if options.get("history"):
-        os.environ["DATABASE_URL"] = options["history"]
-    jobqueue_command(["worker", "-A", "jobqueue_adapter:registry", "-q", "default", "-c", str(options["concurrency"])])
+        environment["DATABASE_URL"] = options["history"]
+    command = ["worker", "-A", "jobqueue_adapter:registry", "-q", "default", "-c", str(options["concurrency"])]
+    os.execve(sys.executable, [sys.executable, "-m", "jobqueue", *command], environment)
 
 
 def main() -> None:

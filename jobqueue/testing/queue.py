@@ -36,7 +36,7 @@ def memory_queue(registry: Registry | None = None, clock: Clock | None = None) -
         dead_letters=MemoryDeadLetters(broker),
         schedules=MemoryScheduleStore(),
         ticks=BrokerTickRecords(broker),
-        access=memory_access(clock),
+        open_access=lambda: memory_access(clock),
         clock=clock,
     )
     return JobQueue(parts, registry)

