@@ -24,7 +24,15 @@ CHECKS = judge(gather(FinalState(), Rules())).failures.keys()
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["live_keys_expire", "promoted_early", "unique_not_held", "fired_without_a_look"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unique_not_held",
+        "fired_without_a_look",
+        pytest.param("live_keys_expire", marks=pytest.mark.long),
+        pytest.param("promoted_early", marks=pytest.mark.long),
+    ],
+)
 async def test_the_checker_catches(name: str, tmp_path: Path) -> None:
     trial = await try_mutant(MUTANTS[name], tmp_path)
 

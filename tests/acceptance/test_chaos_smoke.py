@@ -13,6 +13,7 @@ from testutil.chaos.run import run
 FEW = replace(small(PROFILES["valkey"]), workers=2, producers=1, rate=40, links=1)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_ten_seconds_of_faults_leave_nothing_lost_stuck_or_unexplained(tmp_path: Path) -> None:
     report = await run(FEW, seed=3, seconds=10, folder=tmp_path, command="the command")

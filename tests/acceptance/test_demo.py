@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -21,13 +20,13 @@ def number(text: str, name: str) -> int:
     return int(found[1].replace(" ", ""))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 def test_the_demo_accounts_for_every_file(tmp_path: Path) -> None:
     ours = {setting.env for setting in SETTINGS}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     # Neither a setting nor a file of the user's is about the demo.
     (tmp_path / "jobqueue.toml").write_text('[redis]\nurl = "redis://127.0.0.1:1"\n')
-    started = time.monotonic()
 
     done = subprocess.run(
         [sys.executable, "-m", "jobqueue", "demo"],
@@ -51,7 +50,6 @@ def test_the_demo_accounts_for_every_file(tmp_path: Path) -> None:
     assert all((LIBRARY / path).exists() and "Error" in error for path, error in letters)
     assert f"{files} of {files}" in done.stderr
     assert "every invariant holds" in done.stdout
-    assert time.monotonic() - started < 100
 
 
 @pytest.mark.timeout(60)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DEMO_COMMAND = 'python3 -m pip install -e ".[all]" && jobqueue demo'
 TEST_COMMAND = 'python3 -m pip install -e ".[dev]" && python3 -m pytest'
 TASKS = {
-    *("default", "fmt", "lint", "type", "test", "test:unit", "test:integration"),
+    *("default", "fmt", "lint", "type", "test", "test:unit", "test:integration", "test:long"),
     *("test:pgbouncer", "test:strict", "test:acl", "test:machine", "test:api", "test:cron"),
     *("chaos", "chaos:all", "chaos:broken"),
     *("cov", "demo", "dev", "migrate", "ci", "audit", "bench", "bench:smoke"),

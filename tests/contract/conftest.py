@@ -68,13 +68,14 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSe
         yield server
 
 
-@pytest.fixture(scope="session")
+# Idle nodes cost, too: these end with the last contract test of a process.
+@pytest.fixture(scope="package")
 def sentinel() -> Iterator[Topology]:
     with start_topology("sentinel") as topology:
         yield topology
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Topology]:
     with start_topology("cluster") as topology:
         yield topology
