@@ -52,6 +52,7 @@ async def run_plant(servers: Servers, folder: Path, during: Callable[[Crew], Awa
     return check(folder, final, Rules(weak_ok=True))
 
 
+@pytest.mark.long
 async def test_killed_workers_leave_a_clean_record(servers: Servers, tmp_path: Path) -> None:
     async def kill_two(crew: Crew) -> None:
         for worker in crew.of("worker"):

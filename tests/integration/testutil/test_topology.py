@@ -43,7 +43,11 @@ from testutil.topology import (
 
 ROOT = Path(__file__).parents[3]
 OF_DEBIAN = pytest.param(
-    "redis-server", marks=pytest.mark.skipif(find_redis_server() is None, reason="no redis-server on PATH")
+    "redis-server",
+    marks=[
+        pytest.mark.long,
+        pytest.mark.skipif(find_redis_server() is None, reason="no redis-server on PATH"),
+    ],
 )
 BINARIES = ["valkey", OF_DEBIAN]
 
