@@ -4,11 +4,11 @@
 worker. Every adapter passes the contract suite in `tests/contract/`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -55,6 +55,9 @@ class EnqueueResult(msgspec.Struct, frozen=True):
     job_id: str
 
 
+Receipt: TypeAlias = tuple[str, int, bytes]
+
+
 class Delivery(msgspec.Struct, kw_only=True, eq=False):
     """A job as handed once to one worker, with its receipt (`rank`, `entry_id`)."""
 
@@ -76,7 +79,7 @@ class Delivery(msgspec.Struct, kw_only=True, eq=False):
         return f"Delivery({self.job_id!r}, queue={self.queue!r}, receipt={self.receipt!r}, attempt={self.attempt})"
 
     @property
-    def receipt(self) -> tuple[str, int, bytes]:
+    def receipt(self) -> Receipt:
         """What names this delivery; entry ids alone repeat from stream to stream."""
         return (self.queue, self.rank, self.entry_id)
 
@@ -164,8 +167,11 @@ class Consumer(Protocol):
         """
         ...
 
-    async def adopt(self) -> list[Delivery]:
-        """Everything delivered to this consumer and not settled: also what was taken without our hearing of it."""
+    async def adopt(self, known: Container[Receipt] = ()) -> list[Delivery]:
+        """Everything delivered to this consumer and not settled: also what was taken without our hearing of it.
+
+        What is *known* is left out, and goes on counting how long it has been running.
+        """
         ...
 
     @property

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 import structlog
 from redis.exceptions import ResponseError
 
 from jobqueue.broker import scripts, settle
-from jobqueue.broker.base import Beat, Delivery, Settlement
+from jobqueue.broker.base import Beat, Delivery, Receipt, Settlement
 from jobqueue.broker.connection import BlockingLine, NoReply, refused
 from jobqueue.broker.dialer import Dialer
 from jobqueue.broker.keys import QueueKeys
@@ -127,8 +127,8 @@ class RedisConsumer:
         await declare(self._writer, self._namespace, self.queues)
         await asyncio.sleep(_PAUSE_AFTER_NOGROUP_S)
 
-    async def adopt(self) -> list[Delivery]:
-        return [delivery for reader in self._readers for delivery in await reader.adopt()]
+    async def adopt(self, known: Container[Receipt] = ()) -> list[Delivery]:
+        return [delivery for reader in self._readers for delivery in await reader.adopt(known)]
 
     @property
     def reopened(self) -> int:

@@ -4,19 +4,21 @@ Where Redis is one server, one reader has all queues and one blocked read wakes 
 cluster a read may name the streams of one queue only: a reader each.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from jobqueue.broker import entry, scripts
-from jobqueue.broker.base import Delivery
-from jobqueue.broker.connection import Line
+from jobqueue.broker.base import Delivery, Receipt
+from jobqueue.broker.connection import Command, Line
 from jobqueue.broker.keys import GROUP, QueueKeys
 from jobqueue.broker.scripts import Value
 
 READ_GRACE_S = 3.0
 _MANY = 16
+_PAGE = 200
+_LAST_OF_A_MS = 2**64 - 1
 
 
 class Reader:
@@ -69,22 +71,49 @@ class Reader:
         """A key of its slot."""
         return self._streams[0][1]
 
-    async def adopt(self) -> list[Delivery]:
-        """Everything that is pending with the consumer."""
-        streams = [stream for _, stream in self._streams]
+    async def adopt(self, known: Container[Receipt]) -> list[Delivery]:
+        """What is pending with the consumer, but for what is *known*.
+
+        Only the unknown is read: an entry that is read again counts as taken now, and its body has to come once more.
+        """
         mine: list[Delivery] = []
-        after = [b"0"] * len(streams)
-        while streams:
-            command: list[Value] = ["XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", 200]
-            command += ["STREAMS", *streams, *after]
-            (reply,) = await self._line.exchange((command,))
+        pending = await self._pending()
+        unknown = [(stream, each) for stream, each in pending if (*self._place[stream.encode()], each) not in known]
+        for start in range(0, len(unknown), _PAGE):
+            page = unknown[start : start + _PAGE]
+            replies = await self._ask(
+                [
+                    ["XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", 1, "STREAMS", stream, _before(each)]
+                    for stream, each in page
+                ]
+            )
+            for (_, entry_id), reply in zip(page, replies, strict=False):
+                # Of one that is gone meanwhile, its successor would come.
+                mine += [delivery for delivery in self._deliveries(reply) if delivery.entry_id == entry_id]
+        return mine
+
+    async def _pending(self) -> list[tuple[str, bytes]]:
+        """Streams and entries that are pending with the consumer, highest first."""
+        found: dict[str, list[bytes]] = {stream: [] for _, stream in self._streams}
+        after = dict.fromkeys(found, b"-")
+        while after:
+            replies = await self._ask(
+                [["XPENDING", stream, GROUP, last, "+", _PAGE, self._consumer] for stream, last in after.items()]
+            )
+            pages = {stream: [row[0] for row in rows] for stream, rows in zip(after, replies, strict=False)}
+            for stream, page in pages.items():
+                found[stream] += page
+            after = {stream: b"(" + page[-1] for stream, page in pages.items() if len(page) == _PAGE}
+        return [(stream, each) for stream, entries in found.items() for each in entries]
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Their replies; none at all when a group had to be made again."""
+        replies = await self._line.exchange(commands)
+        for reply in replies:
             if isinstance(reply, ResponseError):
                 await self._recover(reply)
                 return []
-            mine += self._deliveries(reply)
-            pages = [(stream.decode(), entries[-1][0]) for stream, entries in reply or () if entries]
-            streams, after = [stream for stream, _ in pages], [last for _, last in pages]
-        return mine
+        return replies
 
     @property
     def reopened(self) -> int:
@@ -130,6 +159,12 @@ class Reader:
             for entry_id, fields in entries
             if fields
         ]
+
+
+def _before(entry_id: bytes) -> str:
+    """The entry id just below."""
+    ms, n = map(int, entry_id.split(b"-"))
+    return f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST_OF_A_MS}"
 
 
 def _reach(want: int, streams: list[str], reply: Any) -> int:

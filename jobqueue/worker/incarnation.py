@@ -248,7 +248,7 @@ class Incarnation:
     async def _unheard_of(self) -> list[Delivery]:
         # What is known before, too: it may be settled while the answer comes in, page by page.
         known = {each.receipt for each in self._held}
-        return [each for each in await self.consumer.adopt() if each.receipt not in known]
+        return await self.consumer.adopt(known)
 
     async def _end_burst(self) -> None:
         if self._runs or len(self._buffer.waiting) or self._buffer.suspects:

@@ -654,6 +654,11 @@ async def test_adopt_returns_everything_not_settled(broker: Broker) -> None:
 
     assert {each.receipt: asdict(each) for each in mine} == {each.receipt: asdict(each) for each in kept}
     assert await other.adopt() == []
+    known = {each.receipt for each in kept[::2]}
+    unknown = await worker.adopt(known)
+    assert {each.receipt for each in unknown} == {each.receipt for each in kept[1::2]}
+    assert len(unknown) == len(kept[1::2])
+    assert await worker.adopt({each.receipt for each in kept}) == []
 
 
 async def test_leaving_ends_the_lease_and_what_is_pending_is_given_back(make_broker: MakeBroker) -> None:

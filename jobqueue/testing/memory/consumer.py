@@ -1,11 +1,11 @@
 """A worker's end of the memory: fetch, settle, and the heartbeat."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 import msgspec
 
-from jobqueue.broker.base import Beat, Delivery, Settlement
+from jobqueue.broker.base import Beat, Delivery, Receipt, Settlement
 from jobqueue.errors import LeaseLost
 from jobqueue.testing.memory.settle import settle
 from jobqueue.testing.memory.store import Store
@@ -46,9 +46,9 @@ class MemoryConsumer:
                     taken.append(msgspec.structs.replace(job))
         return taken
 
-    async def adopt(self) -> list[Delivery]:
+    async def adopt(self, known: Container[Receipt] = ()) -> list[Delivery]:
         held = [self._store.queue(name).held.get(self.name, {}) for name in self.queues]
-        return [msgspec.structs.replace(job) for jobs in held for job in jobs.values()]
+        return [msgspec.structs.replace(job) for jobs in held for job in jobs.values() if job.receipt not in known]
 
     async def paused(self, queues: Collection[str]) -> frozenset[str]:
         return frozenset(queue for queue in queues if self._store.queue(queue).paused)

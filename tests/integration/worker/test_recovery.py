@@ -73,6 +73,32 @@ async def test_f22_what_is_pending_under_a_workers_name_unknown_to_it_is_found(
     assert ran == ["known", "unknown"]
 
 
+async def test_a_look_at_what_is_pending_leaves_running_jobs_the_time_since_they_were_taken(
+    scene: Scene, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long a job has been running goes on, however often its worker takes stock."""
+    monkeypatch.setattr("jobqueue.worker.incarnation._TAKE_STOCK_S", 0.05)
+    go_on = asyncio.Event()
+
+    @registry.task("t")
+    async def handler() -> None:
+        await go_on.wait()
+
+    queue = scene.queue()
+    redis = queue.parts.redis
+    assert redis is not None
+    async with scene.working(concurrency=2):
+        job = await queue.enqueue(handler.job())
+
+        async def ran_for_long() -> bool:
+            status = await queue.get(job.id)
+            return status is not None and (status.duration_ms or 0) >= 1_500
+
+        await eventually(ran_for_long, within_s=30)
+        go_on.set()
+        await scene.ended(queue, 1, within_s=30)
+
+
 async def test_f19_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: Scene, registry: Registry) -> None:
     """After three dead workers the job is a dead letter, for the reason that it crashed them."""
     handler = registry.task("t")(lambda: None)
