@@ -153,7 +153,7 @@ class Incarnation:
         pause = _PAUSE_AFTER_ERROR_S
         while not self._stopping.is_set():
             try:
-                if self.consumer.reopened != self._reopened or self._monotonic() >= self._stock_due:
+                if self._is_stock_due():
                     await self._take_stock()
                 await self._fetch_once()
                 pause = _PAUSE_AFTER_ERROR_S
@@ -234,6 +234,9 @@ class Incarnation:
             # what still waits in the higher ones.
             self._release(self._buffer.take_beyond(ahead))
 
+    def _is_stock_due(self) -> bool:
+        return self.consumer.reopened != self._reopened or self._monotonic() >= self._stock_due
+
     async def _take_stock(self) -> None:
         """Run what the broker says is ours, and we know nothing of: a reply was lost, or our settlement forgotten.
 
@@ -258,7 +261,8 @@ class Incarnation:
                     await self._quiet.wait()
             return
         await self._settler.drained()
-        self.stop()
+        if not self._is_stock_due():  # settling may have connected again
+            self.stop()
 
     async def _run_alone(self) -> None:
         """Run a job that may kill this process with nothing beside it, and nothing else of ours behind it.
@@ -393,6 +397,9 @@ class Incarnation:
                 elif run.stop is not None and (_ended(run) or now >= run.stop_at + grace):
                     self._conclude(run)
             self._release_stuck()
+            if self._is_stock_due():
+                # Also with every slot taken: what is found then is given back, for others to run.
+                self._room.set()
 
     def _release_stuck(self) -> None:
         """Give back what was read ahead and has waited for two ticks: the pace has dropped, or others overtake it."""

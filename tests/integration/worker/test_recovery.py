@@ -99,6 +99,64 @@ async def test_a_look_at_what_is_pending_leaves_running_jobs_the_time_since_they
         await scene.ended(queue, 1, within_s=30)
 
 
+async def test_f52_a_worker_with_no_free_slot_takes_stock_and_gives_back(
+    scene: Scene, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found pending under the name of a worker whose slots are all taken is run by another."""
+    monkeypatch.setattr("jobqueue.worker.incarnation._TAKE_STOCK_S", 0.2)
+    go_on = asyncio.Event()
+    ran: list[str] = []
+
+    @registry.task("t")
+    async def handler(name: str) -> None:
+        ran.append(name)
+        if name == "long":
+            await go_on.wait()
+
+    queue = scene.queue()
+    redis = queue.parts.redis
+    assert redis is not None
+    async with scene.working(concurrency=1) as full:
+        await queue.enqueue(handler.job(name="long"))
+        await eventually(lambda: ran)
+        await queue.enqueue(handler.job(name="unknown"))
+        stream = redis.keys("default").streams[2]
+        (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", full.name, "STREAMS", stream, ">"])
+        assert len(read[1]) == 1
+        async with scene.working(concurrency=1):
+            await eventually(lambda: ran == ["long", "unknown"])
+            go_on.set()
+            await scene.ended(queue, 2, within_s=30)
+
+
+async def test_f52_a_burst_does_not_end_before_it_has_looked_at_what_a_new_connection_knows(
+    scene: Scene, registry: Registry
+) -> None:
+    """Where the last settlement went out on a new connection, a burst takes stock before it ends."""
+    ran: list[str] = []
+    queue = scene.queue()
+    redis = queue.parts.redis
+    assert redis is not None
+
+    @registry.task("t")
+    async def handler(name: str) -> None:
+        ran.append(name)
+        if name == "first":
+            # As after a failover that forgot a settlement: pending under the name of a worker that knows nothing of it.
+            await queue.enqueue(handler.job(name="second"), priority="high")
+            stream = redis.keys("default").streams[1]
+            (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", started.name, "STREAMS", stream, ">"])
+            assert len(read[1]) == 1
+
+    await queue.enqueue(handler.job(name="first"))
+    async with fault_proxy(scene.url) as proxy:
+        proxy.drop_reply(scripts.SETTLE.sha.encode())
+        started = scene.start(burst=True, url=proxy.url, concurrency=1)
+        await asyncio.wait_for(started.work, 30)
+
+    assert ran == ["first", "second"]
+
+
 async def test_f19_a_job_whose_workers_die_again_and_again_is_a_dead_letter(scene: Scene, registry: Registry) -> None:
     """After three dead workers the job is a dead letter, for the reason that it crashed them."""
     handler = registry.task("t")(lambda: None)
