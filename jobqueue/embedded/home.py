@@ -53,7 +53,8 @@ def open_home(data_dir: Path | None, kind: str, end_signal: Signals) -> Home:
 
 def _temporary(kind: str, end_signal: Signals) -> Home:
     # The guard before the directory: whenever we are killed, somebody is there to remove it.
-    path = Path(tempfile.gettempdir()) / f"jobqueue-{kind}-{secrets.token_hex(8)}"
+    # Absolute: the guard's own working directory is another.
+    path = Path(tempfile.gettempdir()).absolute() / f"jobqueue-{kind}-{secrets.token_hex(8)}"
     guard = Guard(end_signal, remove=path)
     try:
         path.mkdir(mode=0o700)
@@ -70,7 +71,11 @@ def _kept(data_dir: Path, kind: str, end_signal: Signals) -> Home:
         lock = _locked(path)
     except OSError as error:
         raise ConfigError(f"cannot use {path} as the data directory of an embedded {kind}: {error}") from error
-    return Home(path=path, temporary=False, lock=lock, guard=Guard(end_signal, inherits=lock))
+    try:
+        return Home(path=path, temporary=False, lock=lock, guard=Guard(end_signal, inherits=lock))
+    except BaseException:
+        os.close(lock)
+        raise
 
 
 def _locked(path: Path) -> int:

@@ -34,13 +34,13 @@ class Server(ABC):
         self._open(data_dir)
 
     def _open(self, data_dir: Path | None) -> None:
-        self._stopped = False
         self._home = open_home(data_dir, self.kind, self.end_signal)
         try:
             self._supervisor = self._supervise(self._home)
         except BaseException:
             self._home.discard()
             raise
+        self._stopped = False
 
     def _start(self) -> Self:
         try:

@@ -279,6 +279,44 @@ def test_a_data_directory_has_one_user(folder: Path) -> None:
         start_redis(data_dir=folder)
 
 
+def test_a_guard_that_cannot_be_started_leaves_the_data_directory_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("jobqueue.embedded.home.Guard", _no_more_processes)
+        with pytest.raises(BlockingIOError):
+            start_redis(data_dir=folder)
+
+    with start_redis(data_dir=folder) as server:
+        assert redis.Redis.from_url(server.url).ping()
+
+
+def _no_more_processes(*args: object, **options: object) -> None:
+    raise BlockingIOError("no more processes")
+
+
+def test_a_temporary_directory_may_be_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "here").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", "here")
+
+    with start_redis() as server:
+        assert server.data_dir.parent == folder / "here"
+
+    assert list((folder / "here").iterdir()) == []
+
+
+def test_a_restart_that_found_the_directory_in_use_can_be_tried_again(folder: Path) -> None:
+    with start_redis(data_dir=folder) as kept:
+        kept.stop()
+        with start_redis(data_dir=folder), pytest.raises(ConfigError, match="in use"):
+            kept.restart()
+
+        kept.restart()
+
+        assert redis.Redis.from_url(kept.url).ping()
+
+
 def test_a_data_directory_without_leave_to_write_is_refused(folder: Path) -> None:
     file = folder / "file"
     file.touch()
