@@ -130,7 +130,7 @@ class Shop:
                 survivor.kill()
             process.wait()
 
-    def until(self, said: str, *, times: int = 1, within_s: float = 20) -> None:
+    def until(self, said: str, *, times: int = 1, within_s: float = 40) -> None:
         """Wait until the running command has printed this."""
         eventually(lambda: self.output().count(said) >= times, f"{said!r} x{times}", within_s, self.output)
 

@@ -83,8 +83,9 @@ async def test_f83_a_loop_that_hangs_is_seen_by_the_health_probe(scene: Scene) -
         now = scheduler.clock.monotonic()
         return {name.partition(":")[0]: beat.healthy(now) for name, beat in scheduler.heartbeats.items()}
 
-    await eventually(lambda: not verdicts()["reap"], within_s=30)
-    assert verdicts() == {"reap": False, "promote": True, "listen": True, "queues": True, "schedules": True}
+    # What hangs stays unhealthy; of the others, one may be late for a moment on a busy machine.
+    others = dict.fromkeys(["promote", "listen", "queues", "schedules"], True)
+    await eventually(lambda: verdicts() == {"reap": False, **others})
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 

@@ -33,7 +33,7 @@ async def doctor(url: str, namespace: str, *options: str, database_url: str = ""
     """The findings of `jobqueue doctor`."""
     env = os.environ | {"REDIS_URL": url, "JOBQUEUE_NAMESPACE": namespace, "DATABASE_URL": database_url}
     command = [sys.executable, "-m", "jobqueue", "doctor", "--output", "json", *options]
-    ended = await asyncio.to_thread(subprocess.run, command, env=env, capture_output=True, timeout=30)
+    ended = await asyncio.to_thread(subprocess.run, command, env=env, capture_output=True, timeout=60)
     findings: list[dict[str, Any]] = json.loads(ended.stdout or ended.stderr)
     return findings
 

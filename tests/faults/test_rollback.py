@@ -23,7 +23,7 @@ from testutil.eventually import eventually
 from testutil.topology import start_topology
 from testutil.topology.clock import FakeClock, fake_clock, faketime_obstacle
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # a dozen processes, one after the other
 
 HOURS = 2 * 3600
 AWAY = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -59,7 +59,7 @@ class Site:
         told = self.folder / "told by one that ends"
         process = self.start(*arguments, told=told, database_url=database_url)
         try:
-            assert await asyncio.to_thread(process.wait, timeout=60) == code, told.read_text()
+            assert await asyncio.to_thread(process.wait, timeout=120) == code, told.read_text()
         finally:
             process.kill()
         return told.read_text()
@@ -74,7 +74,7 @@ class Site:
             assert process.poll() is None, told.read_text()
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
     @property
     def _data(self) -> Path:

@@ -108,7 +108,7 @@ class Scene:
             started.worker.hurry()
             await asyncio.wait_for(started.work, 30)
 
-    async def ended(self, queue: JobQueue, count: int, *, name: str = "default", within_s: float = 10) -> QueueStats:
+    async def ended(self, queue: JobQueue, count: int, *, name: str = "default", within_s: float = 30) -> QueueStats:
         """Wait until *count* jobs have ended and nothing is left."""
 
         async def look() -> QueueStats:

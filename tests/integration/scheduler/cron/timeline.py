@@ -49,7 +49,7 @@ async def fired(queue: JobQueue, name: str = "s") -> list[TickRecord]:
     return [each for each in await records(queue, name) if each.decision is Decision.FIRED]
 
 
-async def fires(queue: JobQueue, count: int, name: str = "s", within_s: float = 15) -> list[TickRecord]:
+async def fires(queue: JobQueue, count: int, name: str = "s", within_s: float = 30) -> list[TickRecord]:
     """Wait until so many ticks have fired."""
 
     async def look() -> list[TickRecord]:
