@@ -300,12 +300,19 @@ async def test_f36_f47_scripts_flushed_and_clients_killed_under_load_cost_no_job
         runs[n] += 1
         await asyncio.sleep(0.02)
 
-    queue = own_scene.queue()
+    lease = seconds(3)  # beats may fail again and again for a second or two
+    queue = own_scene.queue(lease=lease)
     disturbing = asyncio.create_task(disturb(own_raw, command, every_s))
-    async with own_scene.working(concurrency=10) as one, own_scene.working(concurrency=10) as two:
+    async with (
+        own_scene.working(lease=lease, concurrency=10) as one,
+        own_scene.working(lease=lease, concurrency=10) as two,
+    ):
         for first in range(0, 1_500, 50):
             await queue.enqueue_many([handler.job(n) for n in range(first, first + 50)])
-        await eventually(lambda: len(runs) == 1_500, within_s=30)
+        await asyncio.gather(
+            eventually(lambda: len(runs) == 1_500, within_s=60),
+            asyncio.sleep(1.2 * lease.total_seconds()),  # in which beats that never succeed would show
+        )
         disturbing.cancel()
         stats = await own_scene.ended(queue, 1_500)
         lost = one.worker.metrics.leases_lost + two.worker.metrics.leases_lost
