@@ -16,7 +16,7 @@ from tests.faults.conftest import MakeBroker
 from testutil.eventually import eventually
 from testutil.topology.disk import fill_disk, small_disk, small_disk_obstacle
 
-BRIEF = timedelta(milliseconds=300)
+BRIEF = timedelta(seconds=1)
 Fsync = Literal["always", "everysec"]
 
 

@@ -24,7 +24,7 @@ from tests.integration.worker.scene import Scene
 from testutil.eventually import eventually
 from testutil.proxy import FaultProxy
 
-BRIEF = timedelta(milliseconds=300)
+BRIEF = timedelta(seconds=1)
 ENQUEUED = ENQUEUE.sha.encode()
 
 

@@ -321,7 +321,7 @@ async def test_a_change_that_fails_half_way_leaves_a_row_too(
     queue: JobQueue, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows were written after a good end only: a pause whose answer failed had none, nor had a purge out of time."""
-    guarded = await serve(queue, settings=ApiSettings(timeout=timedelta(milliseconds=500)))
+    guarded = await serve(queue, settings=ApiSettings(timeout=timedelta(seconds=2)))
     admin = guarded.holding(await make_key(queue))
     await queue.enqueue(Job("a", queue="mail"))
 

@@ -84,7 +84,7 @@ async def test_f01_a_job_that_finished_before_the_repetition_is_not_queued_again
 
 async def test_f01_an_enqueue_unanswered_to_the_end_is_uncertain(make_broker: MakeBroker, proxy: FaultProxy) -> None:
     """Without an answer until the deadline, EnqueueUncertain names the job, which may be enqueued again."""
-    broker, direct = make_broker(proxy.url, enqueue_timeout=timedelta(milliseconds=200)), make_broker()
+    broker, direct = make_broker(proxy.url, enqueue_timeout=timedelta(seconds=1)), make_broker()
     # Two together: after one alone, the next goes alone, too, and the others of the three would wait behind it.
     await asyncio.gather(enqueue(broker, job(0)), enqueue(broker, job(4)))
     proxy.drop_reply(ENQUEUED, times=1000)
