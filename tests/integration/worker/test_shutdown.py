@@ -4,7 +4,6 @@ import asyncio
 import random
 import signal
 import threading
-import time
 from collections import Counter
 
 from jobqueue.context import JobContext
@@ -14,7 +13,7 @@ from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 from testutil.proxy import fault_proxy
 
-LONG_LEASE = seconds(30)
+LONG_LEASE = seconds(60)
 
 
 async def test_f20_what_does_not_finish_is_given_back_and_no_attempt_is_counted(
@@ -32,7 +31,6 @@ async def test_f20_what_does_not_finish_is_given_back_and_no_attempt_is_counted(
 
     queue = scene.queue(lease=LONG_LEASE)
     await queue.enqueue_many([handler.job() for _ in range(5)])
-    began = time.monotonic()
     async with scene.working(lease=LONG_LEASE, concurrency=3, shutdown_timeout=seconds(0.1)) as started:
         await eventually(lambda: len(attempts) == 3)
         await started.stop()
@@ -41,10 +39,9 @@ async def test_f20_what_does_not_finish_is_given_back_and_no_attempt_is_counted(
 
     last = True
     async with scene.working(lease=LONG_LEASE):
-        await scene.ended(queue, 5)
+        await scene.ended(queue, 5)  # long before the lease would have run out
 
     assert set(attempts) == {1}
-    assert time.monotonic() - began < 15
 
 
 async def test_f20_outcomes_outlive_an_outage_at_the_end(scene: Scene, registry: Registry) -> None:
@@ -142,9 +139,11 @@ async def test_f20_stopping_at_any_moment_of_a_busy_worker_loses_and_doubles_not
 async def test_a_worker_that_is_cancelled_by_its_own_loop_shuts_down_in_order(scene: Scene, registry: Registry) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
+    go_on = asyncio.Event()
+
     @registry.task("quick")
     async def quick() -> None:
-        await asyncio.sleep(0.2)
+        await go_on.wait()
 
     @registry.task("endless")
     async def endless() -> None:
@@ -157,6 +156,8 @@ async def test_a_worker_that_is_cancelled_by_its_own_loop_shuts_down_in_order(sc
     assert {number: signal.getsignal(number) for number in before} == before
 
     started.work.cancel()
+    await asyncio.sleep(0)  # the shutdown has begun
+    go_on.set()
     await asyncio.wait([started.work], timeout=30)
 
     assert started.work.cancelled()
