@@ -194,8 +194,9 @@ async def test_a_look_is_left_out_while_another_reapers_is_fresh(make_broker: Ma
     other = await broker.join([Q])
     await take(other, 2)
     await expired(broker, other.name)
-    looked_ms = worker.now_ms()
+    seconds, micros = await broker.call(["TIME"])  # a worker's own reckoning may be ahead by a ms
+    looked_ms = int(seconds) * 1000 + int(micros) // 1000
     await broker.call(["HSET", broker.keys(Q).meta, "janitor_ms", looked_ms, "beat_ms", looked_ms])
 
     assert await broker.reap(Q, unless_within=timedelta(hours=1)) == 0
-    assert await broker.reap(Q) == 2
+    await reap(broker, 2)
