@@ -24,7 +24,7 @@ ACL_FILE: Final = Path(__file__).parent.parent / "docs" / "reference" / "redis-a
 OPERATORS_OWN: Final = {
     "test_a_cluster_runs_every_script": "SET",
     "test_f02_no_command_is_sent_twice_behind_our_back": "INCR",
-    "test_random_cancellations_never_cross_replies": "ECHO",
+    "test_f03_random_cancellations_of_a_brokers_calls_never_cross_replies": "ECHO",
     "test_f37_a_flush_ends_what_was_and_work_goes_on_without_spinning": "FLUSHALL",
     "test_f31_a_server_that_stops_writing_through_is_noticed": "CONFIG SET",
     "test_a_server_that_forgot_the_script_waits_after_it_was_loaded": "SCRIPT FLUSH",

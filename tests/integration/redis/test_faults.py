@@ -382,7 +382,8 @@ async def test_f04_enqueue_gives_up_at_its_deadline(make_broker: MakeBroker, own
 
     assert type(error) is BrokerUnavailable
     assert "nothing was queued" in str(error)
-    assert time.monotonic() - started > 0.5 * BRIEF.total_seconds()
+    # It gives up when the next try would come too late: the pauses double, and vary by half.
+    assert time.monotonic() - started > 0.3 * BRIEF.total_seconds()
 
 
 async def test_a_server_that_answers_nothing_makes_an_enqueue_uncertain_in_time(
