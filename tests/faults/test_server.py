@@ -302,11 +302,14 @@ async def test_f36_f47_scripts_flushed_and_clients_killed_under_load_cost_no_job
 
     lease = seconds(3)  # beats may fail again and again for a second or two
     queue = own_scene.queue(lease=lease)
-    disturbing = asyncio.create_task(disturb(own_raw, command, every_s))
     async with (
         own_scene.working(lease=lease, concurrency=10) as one,
         own_scene.working(lease=lease, concurrency=10) as two,
     ):
+        # A worker that cannot reach Redis when it starts says so and ends.
+        await one.joined()
+        await two.joined()
+        disturbing = asyncio.create_task(disturb(own_raw, command, every_s))
         for first in range(0, 1_500, 50):
             await queue.enqueue_many([handler.job(n) for n in range(first, first + 50)])
         await asyncio.gather(
