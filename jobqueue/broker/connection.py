@@ -112,6 +112,7 @@ class NodeLine(Line):
         self._timeout_s = timeout_s
         self._replies: Replies | None = None
         self.opened = 0
+        """How often it has connected."""
         self._turn = asyncio.Lock()
         self._in_line = 0
 

@@ -27,6 +27,15 @@ async def die_with_a_job(queue: JobQueue) -> None:
     await doomed.close()
 
 
+async def take_behind_its_back(queue: JobQueue, worker: str, *, rank: int = 2) -> None:
+    """Take the job at the head of a stream in a worker's name: it is pending there, and the worker knows nothing."""
+    redis = queue.parts.redis
+    assert redis is not None
+    stream = redis.keys("default").streams[rank]
+    (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", worker, "COUNT", 1, "STREAMS", stream, ">"])
+    assert len(read[1]) == 1
+
+
 async def test_a_lone_worker_gives_the_jobs_of_a_dead_one_back(scene: Scene, registry: Registry) -> None:
     attempts: list[int] = []
 
@@ -58,15 +67,11 @@ async def test_f22_what_is_pending_under_a_workers_name_unknown_to_it_is_found(
         await go_on.wait()
 
     queue = scene.queue()
-    redis = queue.parts.redis
-    assert redis is not None
     async with scene.working(concurrency=1) as started:
         await queue.enqueue(handler.job(name="known"))
         await eventually(lambda: ran)
         await queue.enqueue(handler.job(name="unknown"))
-        stream = redis.keys("default").streams[2]
-        (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", started.name, "STREAMS", stream, ">"])
-        assert len(read[1]) == 1
+        await take_behind_its_back(queue, started.name)
         go_on.set()
         await scene.ended(queue, 2, within_s=30)
 
@@ -85,8 +90,6 @@ async def test_a_look_at_what_is_pending_leaves_running_jobs_the_time_since_they
         await go_on.wait()
 
     queue = scene.queue()
-    redis = queue.parts.redis
-    assert redis is not None
     async with scene.working(concurrency=2):
         job = await queue.enqueue(handler.job())
 
@@ -114,15 +117,11 @@ async def test_f52_a_worker_with_no_free_slot_takes_stock_and_gives_back(
             await go_on.wait()
 
     queue = scene.queue()
-    redis = queue.parts.redis
-    assert redis is not None
     async with scene.working(concurrency=1) as full:
         await queue.enqueue(handler.job(name="long"))
         await eventually(lambda: ran)
         await queue.enqueue(handler.job(name="unknown"))
-        stream = redis.keys("default").streams[2]
-        (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", full.name, "STREAMS", stream, ">"])
-        assert len(read[1]) == 1
+        await take_behind_its_back(queue, full.name)
         async with scene.working(concurrency=1):
             await eventually(lambda: ran == ["long", "unknown"])
             go_on.set()
@@ -135,8 +134,6 @@ async def test_f52_a_burst_does_not_end_before_it_has_looked_at_what_a_new_conne
     """Where the last settlement went out on a new connection, a burst takes stock before it ends."""
     ran: list[str] = []
     queue = scene.queue()
-    redis = queue.parts.redis
-    assert redis is not None
 
     @registry.task("t")
     async def handler(name: str) -> None:
@@ -144,9 +141,7 @@ async def test_f52_a_burst_does_not_end_before_it_has_looked_at_what_a_new_conne
         if name == "first":
             # As after a failover that forgot a settlement: pending under the name of a worker that knows nothing of it.
             await queue.enqueue(handler.job(name="second"), priority="high")
-            stream = redis.keys("default").streams[1]
-            (read,) = await redis.call(["XREADGROUP", "GROUP", "workers", started.name, "STREAMS", stream, ">"])
-            assert len(read[1]) == 1
+            await take_behind_its_back(queue, started.name, rank=1)
 
     await queue.enqueue(handler.job(name="first"))
     async with fault_proxy(scene.url) as proxy:
