@@ -609,6 +609,7 @@ def test_dev_runs_everything_reloads_and_leaves_nothing_when_killed(open_folder:
     shop = Shop(open_folder)
     with shop.running("dev", "-A", "shop", "--reload", f"--api-port={free_port()}") as dev:
         shop.until("worker.joined")
+        shop.until("api.started")
         done = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
         (open_folder / "shop.py").write_text(SHOP.replace("hello", "good day"))
         shop.until("worker.joined", times=2)

@@ -168,7 +168,7 @@ async def test_f52_a_forgotten_settlement_is_noticed_though_no_reply_was_lost(
     await queue.enqueue_many([wait.job(name="first"), wait.job(name="second")], durability="replicated:2")
     primary = sentinel.primary()
     assert primary is not None
-    async with scene.working(concurrency=2):
+    async with scene.working(concurrency=2) as worker:
         await eventually(lambda: ran == {"first": 1, "second": 1})
         # Whoever has this one has the two deliveries before it.
         await queue.enqueue(Job("later", {}, queue="other"), durability="replicated:2")
@@ -176,7 +176,7 @@ async def test_f52_a_forgotten_settlement_is_noticed_though_no_reply_was_lost(
         # Both slots are taken again, so that no fetch is under way when the primary dies.
         await queue.enqueue(wait.job(name="third"), durability="local")
         go_on["first"].set()
-        await eventually(lambda: ran["third"])
+        await eventually(lambda: ran["third"] and worker.outcomes() == ["Completed"])
         primary.kill()
         for replica in replicas:
             replica.resume()
