@@ -1,26 +1,16 @@
-"""Schedules as people run them, on real servers: with Postgres, and with Redis alone.
+"""Schedules as people run them, on real servers: with Postgres, and with Redis alone."""
 
-Schedulers and workers are processes; `jobqueue cron` runs in this one, where each command takes 50 ms, not 500.
-"""
-
-import asyncio
 import json
 import os
 import re
 import signal
-import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from click.testing import CliRunner
 
-from jobqueue.cli.main import main
-from jobqueue.embedded import Servers, start_servers
-from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.schedule import tick_id
 from tests.acceptance.test_cli import Shop, eventually
 
@@ -46,38 +36,18 @@ JANUARY = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-04T00:00:00Z")
 pytestmark = pytest.mark.timeout(120)
 
 
-class Desk(Shop):
-    """A shop whose `jobqueue cron` and other short commands run in this process."""
-
-    def run(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        if arguments[0] not in ("cron", "audit", "job", "queue", "doctor"):
-            return super().run(*arguments, code=code, **environment)
-        done = CliRunner().invoke(main, list(arguments), env=self.environment | environment)
-        assert done.exit_code == code, f"{arguments} exited {done.exit_code}\n{done.output}\n{done.exc_info}"
-        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with start_servers() as servers:
-        yield servers
-
-
-@pytest.fixture(scope="module", params=["postgres", "redis"])
-def place(request: pytest.FixtureRequest, servers: Servers) -> dict[str, str]:
+@pytest.fixture(params=["postgres", "redis"])
+def place(request: pytest.FixtureRequest, redis_url: str) -> dict[str, str]:
     """The environment that leads to the servers."""
     if request.param == "redis":
-        return {"REDIS_URL": servers.redis.url}
-    asyncio.run(migrate_up(servers.postgres.url))
-    return {"REDIS_URL": servers.redis.url, "DATABASE_URL": servers.postgres.url}
+        return {"REDIS_URL": redis_url}
+    return {"REDIS_URL": redis_url, "DATABASE_URL": request.getfixturevalue("database_url")}
 
 
 @pytest.fixture
-def shop(place: dict[str, str], tmp_path: Path, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(place: dict[str, str], tmp_path: Path, namespace: str) -> Shop:
     """A folder and a namespace of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("jobqueue.cli.session.configure_logging", lambda *_, **__: None)  # it is for a process
-    return Desk(tmp_path, JOBQUEUE_NAMESPACE=f"c_{len(place)}_{namespace}", **place)
+    return Shop(tmp_path, JOBQUEUE_NAMESPACE=namespace, **place)
 
 
 def test_a_schedule_of_the_code_makes_one_job_a_tick_until_the_code_has_it_no_more(shop: Shop) -> None:
@@ -234,10 +204,10 @@ def test_what_is_asked_of_a_schedule_that_there_is_not_is_told(shop: Shop) -> No
     assert actions(shop) == ["create"]
 
 
-def test_the_doctor_warns_of_ticks_that_nobody_decides(shop: Shop, servers: Servers) -> None:
+def test_the_doctor_warns_of_ticks_that_nobody_decides(shop: Shop) -> None:
     shop.run("cron", "add", "ticker", "* * * * * *", "greet", "--seconds")
     quiet = shop.json("doctor")
-    set_back(shop, servers, "ticker", minutes=2)
+    set_back(shop, "ticker", minutes=2)
     late = {each["about"]: each for each in shop.json("doctor")}
 
     assert {each["about"]: (each["state"], each["what"]) for each in quiet}["schedules"] == (
@@ -249,10 +219,10 @@ def test_the_doctor_warns_of_ticks_that_nobody_decides(shop: Shop, servers: Serv
     assert "is a `jobqueue scheduler` running?" in late["schedules"]["what"]
 
 
-def set_back(shop: Shop, servers: Servers, name: str, *, minutes: int) -> None:
+def set_back(shop: Shop, name: str, *, minutes: int) -> None:
     """Let its newest decided tick be so long ago, as if no scheduler had run since."""
     key = f"{{{shop.environment['JOBQUEUE_NAMESPACE']}:default}}:cron"
-    with redis.Redis.from_url(servers.redis.url, decode_responses=True) as client:
+    with redis.Redis.from_url(shop.environment["REDIS_URL"], decode_responses=True) as client:
         version, last_ms, *rest = str(client.hget(key, name)).split()
         client.hset(key, name, " ".join([version, str(int(last_ms) - minutes * 60_000), *rest]))
 

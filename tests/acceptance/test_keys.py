@@ -2,30 +2,20 @@
 
 import getpass
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobqueue.access.key import KEY_REGEX, read
-from jobqueue.embedded import Servers, start_servers
 from tests.acceptance.test_cli import Shop
 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """With a migrated database."""
-    with start_servers() as servers:
-        Shop(tmp_path_factory.mktemp("shop"), DATABASE_URL=servers.postgres.url).run("migrate")
-        yield servers
-
-
 @pytest.fixture(params=["postgres", "redis"])
-def shop(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path, namespace: str) -> Shop:
-    place = {"DATABASE_URL": servers.postgres.url} if request.param == "postgres" else {}
-    return Shop(tmp_path, REDIS_URL=servers.redis.url, JOBQUEUE_NAMESPACE=f"k_{request.param}_{namespace}", **place)
+def shop(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, namespace: str) -> Shop:
+    place = {"DATABASE_URL": request.getfixturevalue("database_url")} if request.param == "postgres" else {}
+    return Shop(tmp_path, REDIS_URL=redis_url, JOBQUEUE_NAMESPACE=namespace, **place)
 
 
 def test_a_key_lives_from_its_making_to_its_end(shop: Shop) -> None:

@@ -1,17 +1,13 @@
 """A browser per module; a stage and a page under watch per test."""
 
-import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.embedded import PostgresServer, start_postgres
-from jobqueue.repository.postgres.migrate import migrate_up
 from tests.browser.stage import Stage, staged
 
 if TYPE_CHECKING:  # the test modules are skipped where playwright is not installed
@@ -43,20 +39,6 @@ def browser(chromium: str) -> Iterator["Browser"]:
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="session")
-def postgres(chromium: str) -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        url = server.create_database("migrated")
-        with ThreadPoolExecutor() as aside:
-            aside.submit(lambda: asyncio.run(migrate_up(url))).result()
-        yield server
-
-
-@pytest.fixture
-def database_url(postgres: PostgresServer, namespace: str) -> str:
-    return postgres.create_database(f"browser_{namespace}", template="migrated")
 
 
 @pytest.fixture

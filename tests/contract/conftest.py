@@ -15,10 +15,9 @@ from jobqueue.broker.dead_letters import RedisDeadLetters
 from jobqueue.broker.invariants import check_queue
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.config import PostgresSettings, Settings
-from jobqueue.embedded import PostgresServer, RedisServer, find_redis_server, start_postgres, start_redis
+from jobqueue.embedded import RedisServer, find_redis_server, start_redis
 from jobqueue.repository.base import DeadLetters, LetterFilter
 from jobqueue.repository.postgres import Database, PostgresArchive, PostgresDeadLetters
-from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.scheduler.letters import FreshDeadLetters
 from jobqueue.testing.memory import MemoryBroker, MemoryDeadLetters
 from testutil.acl import acl_args, restricted
@@ -42,9 +41,7 @@ async def wired_parts(kind: str, namespace: str, request: pytest.FixtureRequest)
         "JOBQUEUE_NAMESPACE": namespace,
     }
     if kind == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        given["DATABASE_URL"] = server.create_database(f"wired_{next(_numbers)}")
-        await migrate_up(str(given["DATABASE_URL"]))
+        given["DATABASE_URL"] = request.getfixturevalue("database_url")
     parts = wire(Settings.load({}, overrides=given))
     try:
         with strict_keys() if kind == "guarded" else nullcontext():
@@ -126,12 +123,6 @@ async def broker(make_broker: MakeBroker) -> Broker:
     return made
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        yield server
-
-
 @pytest.fixture
 async def letters(
     kind: str, broker: Broker, namespace: str, request: pytest.FixtureRequest
@@ -144,10 +135,7 @@ async def letters(
     if kind != "postgres":
         yield RedisDeadLetters(broker)
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create_database(f"contract_{next(_numbers)}")
-    await migrate_up(url)
-    async with Database(PostgresSettings(url=url)) as database:
+    async with Database(PostgresSettings(url=request.getfixturevalue("database_url"))) as database:
         stored = PostgresDeadLetters(database, broker, namespace=namespace)
         archive = PostgresArchive(database, namespace=namespace)
         fresh = FreshDeadLetters(stored, RedisDeadLetters(broker), broker, archive)

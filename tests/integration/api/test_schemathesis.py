@@ -74,11 +74,11 @@ def many_wrong_keys() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def served(many_wrong_keys: None, valkey: RedisServer, postgres_server: PostgresServer) -> Iterator[Served]:
+def served(many_wrong_keys: None, valkey: RedisServer, postgres: PostgresServer) -> Iterator[Served]:
     """The API in a thread of its own: schemathesis blocks."""
     # More than once in a session: tests of this module are handed to and fro between workers.
     name = next(_names)
-    database_url = postgres_server.create_database(name, template="migrated")
+    database_url = postgres.create_database(name, template="migrated")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,8 +1,7 @@
-"""One private Postgres per test session; one database per test, copied from a migrated template."""
+"""What tests of Postgres share: names for its fixtures, and a look at the whole of a database."""
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -12,11 +11,10 @@ import pytest
 
 from jobqueue.broker.base import Broker
 from jobqueue.config import PostgresSettings
-from jobqueue.embedded import PostgresServer, start_postgres
+from jobqueue.embedded import PostgresServer
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.dead_letters import PostgresDeadLetters
-from jobqueue.repository.postgres.migrate import migrate_up
 from tests.integration.postgres.minutes import differences
 
 Connect = Callable[[PostgresSettings | str], Database]
@@ -24,32 +22,24 @@ Connect = Callable[[PostgresSettings | str], Database]
 _names = (f"test_{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    with start_postgres(extra_args=("-c", "max_connections=300")) as server:
-        asyncio.run(_migrate_template(server))
-        yield server
-
-
-async def _migrate_template(server: PostgresServer) -> None:
-    await migrate_up(server.create_database("migrated"))
+@pytest.fixture
+def server(postgres: PostgresServer) -> PostgresServer:
+    return postgres
 
 
 @pytest.fixture
-def empty_url(server: PostgresServer) -> str:
-    """A database without our schema."""
-    return server.create_database(next(_names))
+def url(database_url: str) -> str:
+    return database_url
 
 
 @pytest.fixture
-def url(server: PostgresServer) -> str:
-    """A migrated database."""
-    return server.create_database(next(_names), template="migrated")
+def empty_url(empty_database_url: str) -> str:
+    return empty_database_url
 
 
 @pytest.fixture
-def settings(url: str) -> PostgresSettings:
-    return PostgresSettings(url=url)
+def settings(database_url: str) -> PostgresSettings:
+    return PostgresSettings(url=database_url)
 
 
 @pytest.fixture

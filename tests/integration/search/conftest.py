@@ -1,29 +1,15 @@
 """Every kind of queue that jobs are found in: in memory, on Valkey alone, and with history in Postgres."""
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from jobqueue.app import JobQueue
 from jobqueue.broker import consumer
-from jobqueue.embedded import PostgresServer, start_postgres
-from jobqueue.repository.postgres.migrate import migrate_up
 from jobqueue.testing import memory_queue
 
 _names = (f"search_{number}" for number in itertools.count())
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with start_postgres() as server:
-        asyncio.run(_migrate_template(server))
-        yield server
-
-
-async def _migrate_template(server: PostgresServer) -> None:
-    await migrate_up(server.create_database("migrated"))
 
 
 @pytest.fixture(params=["memory", "redis", "postgres"])
@@ -39,9 +25,7 @@ def opened(kind: str, request: pytest.FixtureRequest, namespace: str) -> JobQueu
     url = request.getfixturevalue("redis_url")
     if kind == "redis":
         return JobQueue.connect(url, namespace=namespace)
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    database_url = server.create_database(next(_names), template="migrated")
-    return JobQueue.connect(url, namespace=namespace, database_url=database_url)
+    return JobQueue.connect(url, namespace=namespace, database_url=request.getfixturevalue("database_url"))
 
 
 @pytest.fixture
