@@ -79,6 +79,7 @@ class RedisServer(Server):
     def __init__(self, binary: Path, data_dir: Path | None, options: Sequence[str]) -> None:
         self._binary = binary
         self._options = options
+        self._told: dict[str, str] = {}  # by the server, when it was ready
         super().__init__(data_dir)
 
     @property
@@ -97,13 +98,12 @@ class RedisServer(Server):
         return [str(self._binary), *where, "--save", "", *self._options]
 
     def _is_ready(self, pid: int) -> bool:
-        info = _info(self.port)
-        return info.get("process_id") == str(pid) and info.get("loading") == "0"
+        self._told = _info(self.port)
+        return self._told.get("process_id") == str(pid) and self._told.get("loading") == "0"
 
     def _greet(self) -> None:
-        info = _info(self.port)
-        self.flavour = "valkey" if "valkey_version" in info else "redis"
-        self.version = info[f"{self.flavour}_version"]
+        self.flavour = "valkey" if "valkey_version" in self._told else "redis"
+        self.version = self._told[f"{self.flavour}_version"]
 
 
 def _info(port: int) -> dict[str, str]:

@@ -28,6 +28,7 @@ from jobqueue.embedded import (
     start_redis,
     start_servers,
 )
+from jobqueue.embedded import redis as redis_module
 from jobqueue.errors import ConfigError, MissingExtra
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +166,22 @@ def test_a_lost_race_for_a_port_is_run_again(monkeypatch: pytest.MonkeyPatch) ->
 
         with start_redis() as loser:
             assert loser.port == free
+
+
+def test_a_server_that_stands_still_when_it_is_ready_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version was asked again then, with 0.2 s for the answer."""
+    ask, answers = redis_module._info, []
+
+    def ask_until_ready(port: int) -> dict[str, str]:
+        if not answers or answers[-1].get("loading") != "0":
+            answers.append(ask(port))
+            return answers[-1]
+        return {}
+
+    monkeypatch.setattr(redis_module, "_info", ask_until_ready)
+
+    with start_redis(appendonly=False) as server:
+        assert (server.flavour, server.version) == ("valkey", answers[-1]["valkey_version"])
 
 
 def test_another_server_on_our_port_is_not_taken_for_ours(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,4 +112,5 @@ class SentinelServer(DataServer):
         return [str(self._binary), str(self._conf), "--sentinel", *where]
 
     def _is_ready(self, pid: int) -> bool:
-        return _info(self.port).get("process_id") == str(pid)
+        self._told = _info(self.port)
+        return self._told.get("process_id") == str(pid)
