@@ -28,7 +28,8 @@ class Pair:
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with start_redis() as primary:
+    # A primary waits 5 s for more replicas to copy itself to, unless told.
+    with start_redis(extra_args=("--repl-diskless-sync-delay", "0")) as primary:
         options = ("--replicaof", "127.0.0.1", str(primary.port), "--repl-timeout", "60")
         with start_redis(extra_args=options) as replica:
             yield Pair(primary, replica)
