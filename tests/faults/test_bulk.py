@@ -17,8 +17,9 @@ from tests.faults.conftest import MakeBroker
 
 MANY = 20_000
 """10^5 and 10^6 in the catalogue."""
-_BUSY_US = 5_000_000 // 10
-"""A tenth of the time after which Redis calls a script BUSY; the promise of 5 ms is for the benchmark to check."""
+_BUSY_US = 5_000_000
+"""The time after which Redis calls a script BUSY. How much a call does is counted; how long it takes, and the promise
+of 5 ms, is for the benchmark to check: a process that gets no CPU for a while is slow in the log."""
 
 
 @pytest.fixture
@@ -150,7 +151,8 @@ async def _reap_beside(
     for first in range(0, running, 500):
         await enqueue(broker, *[job(n, queue=queue) for n in range(500)])
         await take(others[first // 500 % 19], 500)
-    await raw.hset(keys.meta, mapping={"janitor_ms": dead.now_ms(), "amnesty_ms": 0})
+    seconds, micros = await raw.time()  # a worker's own reckoning may be ahead by a ms, which would be a jump
+    await raw.hset(keys.meta, mapping={"janitor_ms": seconds * 1000 + micros // 1000, "amnesty_ms": 0})
     await raw.zadd(keys.workers, {dead.name: 1})
     await raw.config_resetstat()
 

@@ -23,7 +23,7 @@ from jobqueue.repository.base import LetterFilter
 from tests.contract.scene import SHORT, Q, enqueue, job, settle, take, take_one
 from tests.faults.conftest import MakeBroker
 from tests.integration.scheduler.test_shipping import scheduling, shipped
-from tests.integration.worker.scene import Scene
+from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 
 INCARNATIONS = 500
@@ -239,7 +239,7 @@ async def test_f48_an_old_backup_is_told_and_doubles_no_history(
     own_server: RedisServer, namespace: str, database_url: str, tmp_path: Path
 ) -> None:
     """An old AOF restored: finished jobs run again, their history is not doubled, and `doctor` tells of it."""
-    scene = Scene(own_server.url, namespace, database_url=database_url)
+    scene = Scene(own_server.url, namespace, lease=seconds(5), database_url=database_url)
     ran: Counter[int] = Counter()
 
     @scene.registry.task("t", max_retries=0)

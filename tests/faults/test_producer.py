@@ -76,8 +76,12 @@ async def test_f04_a_hundred_enqueues_fail_in_time_and_succeed_when_redis_is_bac
     # What was on its way when the connection broke may have arrived, for all that the producer knows.
     assert {type(each) for each in errors} <= {BrokerUnavailable, EnqueueUncertain}
     assert sum(type(each) is BrokerUnavailable for each in errors) >= 99
-    results = await eventually(lambda: enqueue(broker, *jobs))
-    assert {each.status for each in results} == {Enqueued.NEW}
+
+    async def queued() -> bool:
+        """A second may be too short on a busy machine, and what was uncertain then is there already."""
+        return await raised(lambda: enqueue(broker, *jobs)) is None
+
+    await eventually(queued)
     stats = await broker.stats(Q)
     assert (stats.depth, stats.enqueued) == (101, 101)
 

@@ -51,6 +51,7 @@ async def test_f63_a_wall_clock_ten_minutes_wrong_changes_no_due_time_and_no_lea
     wrong_clock: int, scene: Scene
 ) -> None:
     """Producer, worker and scheduler ten minutes ahead or behind: nothing is early, late, expired or run twice."""
+    lease = seconds(3)
     started: dict[str, float] = {}
     runs: Counter[str] = Counter()
 
@@ -58,22 +59,22 @@ async def test_f63_a_wall_clock_ten_minutes_wrong_changes_no_due_time_and_no_lea
     async def handler(name: str) -> None:
         runs[name] += 1
         started[name] = time.monotonic()
-        await asyncio.sleep(2.5 if name == "long" else 0)
+        await asyncio.sleep(1.2 * lease.total_seconds() if name == "long" else 0)
 
-    queue = scene.queue()
+    queue = scene.queue(lease=lease)
     began = time.monotonic()
     await queue.enqueue(handler.job("soon"), delay=seconds(1))
     await queue.enqueue(handler.job("later"), delay=timedelta(minutes=9))
     await queue.enqueue(handler.job("mortal"), expires=timedelta(minutes=1))
     await queue.enqueue(handler.job("long"))
-    async with scheduling(queue), scene.working() as one, scene.working() as two:
+    async with scheduling(queue), scene.working(lease=lease) as one, scene.working(lease=lease) as two:
 
         async def three_completed() -> QueueStats:
             stats = await queue.stats("default")
             assert stats.completed == 3, stats
             return stats
 
-        stats = await eventually(three_completed, within_s=30)
+        stats = await eventually(three_completed)
         lost = one.worker.metrics.leases_lost + two.worker.metrics.leases_lost
 
     assert started["soon"] - began >= 0.95
@@ -115,7 +116,7 @@ async def test_f63_a_worker_process_under_a_wrong_clock_works_on(
 
     runs = [line.split() for line in file.read_text().splitlines()]
     assert sorted(int(n) for n, _ in runs) == [*range(20), 99]
-    assert float(runs[-1][1]) - began >= 1.45
+    assert float(dict(runs)["99"]) - began >= 1.45
     assert stats.completed == 21
     await scene.close()
 
@@ -147,12 +148,9 @@ def faked(clock: FakeClock) -> Iterator[Faked]:
         yield Faked(topology.url, clock)
 
 
-@pytest.mark.parametrize("jumps", [[600], [-600], [600, 0, -600, 0]], ids=["forward", "back", "to and fro"])
-async def test_f64_a_jump_of_the_servers_clock_costs_no_job_and_no_second_run(
-    faked: Faked, namespace: str, jumps: list[int]
-) -> None:
+async def test_f64_a_jump_of_the_servers_clock_costs_no_job_and_no_second_run(faked: Faked, namespace: str) -> None:
     """The server's clock jumps ten minutes under 40 long jobs: the living keep them, every job runs and ends once."""
-    scene = Scene(faked.url, namespace)
+    scene = Scene(faked.url, namespace, lease=seconds(2))
     runs: Counter[int] = Counter()
     go_on = asyncio.Event()
 
@@ -166,7 +164,7 @@ async def test_f64_a_jump_of_the_servers_clock_costs_no_job_and_no_second_run(
     await queue.enqueue_many([handler.job(n) for n in range(40)])
     async with scene.working(concurrency=30) as one, scene.working(concurrency=30) as two:
         await eventually(lambda: len(runs) == 40)
-        for jump in jumps:
+        for jump in (600, -600, 0):
             await faked.jump(jump)
             await asyncio.sleep(1.5 * scene.lease.total_seconds())
         await queue.enqueue_many([handler.job(n) for n in range(40, 60)])

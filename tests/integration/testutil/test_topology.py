@@ -369,6 +369,8 @@ async def test_a_server_on_a_full_disk_refuses_writes_until_there_is_room(binary
             assert "MISCONF" in refusal
 
         await eventually(lambda: _refusal_or_none(node, "SET", "b", "y") is None, within_s=30)
+        # While an fsync is under way, `everysec` may answer before it writes.
+        await eventually(lambda: node.call("INFO", "persistence")["aof_buffer_length"] == 0)
         node.kill()
         node.restart()
         assert node.call("GET", "b") == "y"
