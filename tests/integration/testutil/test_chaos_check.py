@@ -75,24 +75,29 @@ async def test_a_stolen_job_is_missed(servers: Servers, tmp_path: Path) -> None:
 
     async def steal(_crew: Crew) -> None:
         async with Redis.from_url(servers.redis.url, decode_responses=True) as redis:
-            # One without any trace, as a careful thief would; the conservation law knows nothing of it.
-            found: tuple[str, str] | None = await eventually(lambda: _some_delayed(redis), within_s=30)
-            assert found is not None
-            queue, name = found
-            await redis.zrem(f"{{chaos:{queue}}}:delayed", name)
-            await redis.hdel(f"{{chaos:{queue}}}:jobs", name)
-            await redis.hincrby(f"{{chaos:{queue}}}:meta", "enqueued", -1)
-            stolen.append(name)
+
+            async def one() -> bool:
+                queue = random.choice(QUEUES)
+                keys = [f"{{chaos:{queue}}}:{name}" for name in ("delayed", "jobs", "meta")]
+                stolen.extend(await redis.eval(_STEAL, len(keys), *keys))
+                return len(stolen) == 3  # one in a hundred is enqueued again, and then runs
+
+            await eventually(one)
 
     verdict = await run_plant(servers, tmp_path, steal)
 
-    assert verdict.failures["lost"] == 1, verdict.failures
-    assert any(stolen[0] in line for line in verdict.details)
+    missed = [name for name in stolen if any(name in line for line in verdict.details)]
+    assert verdict.failures["lost"] == len(missed) > 0, verdict.failures
 
 
-async def _some_delayed(redis: Redis) -> tuple[str, str] | None:
-    """A job that will not be due soon."""
-    for queue in random.sample(QUEUES, len(QUEUES)):
-        for name in await redis.zrevrange(f"{{chaos:{queue}}}:delayed", 0, 0):
-            return queue, str(name)
-    return None
+# At one stroke, for it may fall due meanwhile; and one without any trace, as a careful thief would: the conservation
+# law knows nothing of it.
+_STEAL = """
+local found = redis.call('ZREVRANGE', KEYS[1], 0, 0)
+if found[1] then
+  redis.call('ZREM', KEYS[1], found[1])
+  redis.call('HDEL', KEYS[2], found[1])
+  redis.call('HINCRBY', KEYS[3], 'enqueued', -1)
+end
+return found
+"""
