@@ -1,11 +1,12 @@
 """What the contract tests say again and again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from jobqueue.broker.base import Broker, Consumer, Delivery, EnqueueResult, Settlement, Submission
+from jobqueue.broker.base import Beat, Broker, Consumer, Delivery, EnqueueResult, Heartbeat, Settlement, Submission
+from jobqueue.errors import BrokerUnavailable
 from jobqueue.job import Job
 from jobqueue.outcome import COMPLETED, Dead, DeadReason, Failure, Outcome, Retrying
 from testutil.eventually import eventually
@@ -58,6 +59,18 @@ async def run(broker: Broker, outcome: Outcome, *jobs: Job) -> Consumer:
     return worker
 
 
+async def beat(heartbeat: Heartbeat, progress: Mapping[str, Mapping[str, bytes]] | None = None) -> list[Beat]:
+    """A beat that was heard. It waits for a third of the lease only, and workers send another then."""
+
+    async def heard() -> list[Beat] | None:
+        try:
+            return await asyncio.to_thread(heartbeat.beat, progress or {})
+        except BrokerUnavailable:
+            return None
+
+    return await eventually(heard)  # type: ignore[return-value]
+
+
 async def reap(broker: Broker, jobs: int, *, alive: Consumer | None = None, queue: str = Q) -> None:
     """Tick as reapers do until *jobs* have been given back; *alive* beats meanwhile."""
     heartbeat = alive.heartbeat() if alive else None
@@ -66,7 +79,7 @@ async def reap(broker: Broker, jobs: int, *, alive: Consumer | None = None, queu
     async def tick() -> bool:
         nonlocal reaped
         if heartbeat is not None:
-            assert all(beat.alive for beat in await asyncio.to_thread(heartbeat.beat, {}))
+            assert all(each.alive for each in await beat(heartbeat))
         reaped += await broker.reap(queue)
         return reaped >= jobs
 

@@ -19,6 +19,7 @@ from tests.contract.scene import (
     RETRY_NOW,
     SHORT,
     Q,
+    beat,
     enqueue,
     job,
     promoted,
@@ -265,9 +266,17 @@ async def test_run_at_is_a_wall_time(broker: Broker) -> None:
 async def test_due_jobs_become_ready_in_the_order_of_their_time_and_priority(broker: Broker) -> None:
     worker = await broker.join([Q])
     late, early, urgent = job(1), job(2), job(3, priority="critical")
-    base_ms = time_ns() // 1_000_000 + 50
-    for each, due in ((late, 30), (early, 0), (urgent, 40)):
-        await enqueue(broker, each, run_at_ms=base_ms + due)
+
+    async def all_delayed(ahead_ms: int) -> bool:
+        base_ms = time_ns() // 1_000_000 + ahead_ms
+        for each, due in ((late, 30), (early, 0), (urgent, 40)):
+            await enqueue(broker, each, run_at_ms=base_ms + due)
+        return (await broker.stats(Q)).delayed == 3
+
+    ahead_ms = 50
+    while not await all_delayed(ahead_ms):  # one was due before it came
+        ahead_ms *= 4
+        await broker.purge(Q, PRIORITIES, delayed=True)
 
     await promoted(broker, 3)
 
@@ -494,7 +503,7 @@ async def test_a_repeated_settlement_leaves_the_next_delivery_alone(broker: Brok
     again = await take_one(second)
     await broker.cancel(Q, sent.id)
     heartbeat = second.heartbeat()
-    await asyncio.to_thread(heartbeat.beat, {Q: {sent.id: b'{"done":1}'}})
+    await beat(heartbeat, {Q: {sent.id: b'{"done":1}'}})
 
     await settle(first, COMPLETED, taken)
 
@@ -584,8 +593,7 @@ async def test_a_reaped_worker_settles_nothing(make_broker: MakeBroker) -> None:
 
     assert _still(await broker.stats(Q)) == _still(before)
     heartbeat = dead.heartbeat()
-    beats = await asyncio.to_thread(heartbeat.beat, {})
-    assert {beat.queue: beat.alive for beat in beats} == {Q: False, "other": True}
+    assert {each.queue: each.alive for each in await beat(heartbeat)} == {Q: False, "other": True}
     again = await take_one(alive)
     await settle(alive, COMPLETED, again)
     assert (await broker.stats(Q)).completed == 1
@@ -705,9 +713,9 @@ async def test_a_beat_renews_the_lease(make_broker: MakeBroker) -> None:
 
     async def renewed() -> bool:
         (before,) = await broker.workers(Q)
-        (beat,) = await asyncio.to_thread(heartbeat.beat, {})
+        (heard,) = await beat(heartbeat)
         (after,) = await broker.workers(Q)
-        assert (beat.queue, beat.alive, beat.paused, set(beat.cancel)) == (Q, True, False, set())
+        assert (heard.queue, heard.alive, heard.paused, set(heard.cancel)) == (Q, True, False, set())
         return after.lease_ms > before.lease_ms
 
     await eventually(renewed)
@@ -719,14 +727,12 @@ async def test_a_beat_tells_of_pauses(broker: Broker) -> None:
     heartbeat = worker.heartbeat()
     await broker.pause("a")
 
-    paused = await asyncio.to_thread(heartbeat.beat, {})
-    assert {beat.queue: beat.paused for beat in paused} == {"a": True, "b": False}
+    assert {each.queue: each.paused for each in await beat(heartbeat)} == {"a": True, "b": False}
     assert (await broker.stats("a")).paused
 
     await broker.resume("a")
 
-    resumed = await asyncio.to_thread(heartbeat.beat, {})
-    assert not any(beat.paused for beat in resumed)
+    assert not any(each.paused for each in await beat(heartbeat))
     assert not (await broker.stats("a")).paused
     heartbeat.close()
 
@@ -744,7 +750,7 @@ async def test_progress_is_kept_while_the_job_runs(broker: Broker) -> None:
     taken = await take_one(worker)
     heartbeat = worker.heartbeat()
 
-    await asyncio.to_thread(heartbeat.beat, {Q: {sent.id: b'{"done":5}', new_id(): b"1"}})
+    await beat(heartbeat, {Q: {sent.id: b'{"done":5}', new_id(): b"1"}})
 
     found = await broker.locate(Q, sent.id)
     assert found is not None
@@ -814,14 +820,14 @@ async def test_a_running_job_is_asked_to_stop_through_the_beat(broker: Broker) -
     assert await broker.cancel(Q, sent.id) is JobState.RUNNING
     assert await broker.cancel(Q, sent.id) is JobState.RUNNING
 
-    (beat,) = await asyncio.to_thread(heartbeat.beat, {})
-    assert set(beat.cancel) == {sent.id}
+    (heard,) = await beat(heartbeat)
+    assert set(heard.cancel) == {sent.id}
     found = await broker.locate(Q, sent.id)
     assert found is not None
     assert found.cancel_requested
     await worker.settle([settlement(taken[0], Cancelled()), settlement(taken[1])])
-    (beat,) = await asyncio.to_thread(heartbeat.beat, {})
-    assert set(beat.cancel) == set()
+    (heard,) = await beat(heartbeat)
+    assert set(heard.cancel) == set()
     heartbeat.close()
 
 

@@ -14,7 +14,7 @@ from jobqueue.broker.keys import GROUP
 from jobqueue.broker.redis_streams import RedisStreamsBroker
 from jobqueue.errors import LeaseLost
 from jobqueue.outcome import COMPLETED, decide_crash
-from tests.contract.scene import SHORT, Q, enqueue, job, reap, settle, settlement, take
+from tests.contract.scene import SHORT, Q, beat, enqueue, job, reap, settle, settlement, take
 from tests.integration.redis.conftest import MakeBroker
 from testutil.eventually import eventually
 
@@ -59,7 +59,7 @@ async def test_f16_the_first_page_of_a_reaping_fences_the_whole_worker(make_brok
 
     with pytest.raises(LeaseLost):
         await settle(worker, COMPLETED, two)
-    assert not worker.heartbeat().beat({})[0].alive
+    assert not (await beat(worker.heartbeat()))[0].alive
     await reap(broker, 1)
     assert await check_queue(broker, Q) == []
 
@@ -96,7 +96,7 @@ async def test_f34_f35_a_reaper_after_a_gap_lets_the_living_renew_first(
 
     assert await broker.reap(Q) == 0
 
-    assert worker.heartbeat().beat({})[0].alive
+    assert (await beat(worker.heartbeat()))[0].alive
     await settle(worker, COMPLETED, *taken)
 
 
@@ -112,7 +112,7 @@ async def test_f34_a_reaper_that_is_late_recovers_while_a_worker_is_heard(
 
     async def beat_and_come_late() -> bool:
         # As a reaper in a loop that handlers block: its own last tick is always too long ago.
-        assert heartbeat.beat({})[0].alive
+        assert (await beat(heartbeat))[0].alive
         await raw.hset(broker.keys(Q).meta, "janitor_ms", 1)
         return await broker.reap(Q) == 1
 

@@ -177,18 +177,23 @@ async def test_f22_jobs_of_a_lost_fetch_are_adopted(
     from jobqueue.broker import reader
 
     monkeypatch.setattr(reader, "READ_GRACE_S", 0.2)
-    broker, direct = make_broker(proxy.url, timeout=timedelta(milliseconds=300)), make_broker()
+    broker, direct = make_broker(proxy.url), make_broker()
     worker = await broker.join([Q])
     await enqueue(direct, job(0), job(1), job(2))
     (held,) = await worker.fetch(1)
     getattr(proxy, fault)(FETCH.sha.encode())
 
-    assert isinstance(await raised(lambda: worker.fetch(5)), BrokerUnavailable)
-    mine = await worker.adopt()
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._readers[0]._line, "_timeout_s", 0.3)  # type: ignore[attr-defined]
+        assert isinstance(await raised(lambda: worker.fetch(5)), BrokerUnavailable)
 
+    async def adopted() -> list[Delivery]:
+        mine = await worker.adopt()
+        return mine if len(mine) == 3 else []
+
+    mine = await eventually(adopted)
     assert proxy.faults == 1
     assert held.receipt in [each.receipt for each in mine]
-    assert len(mine) == 3
     await settle(worker, COMPLETED, *mine)
     assert (await direct.stats(Q)).completed == 3
 
@@ -208,11 +213,11 @@ async def test_f03_f22_a_fetch_cancelled_at_any_moment_loses_nothing(make_broker
         if not fetching.cancelled():
             taken |= {each.entry_id: each.job_id for each in fetching.result()}
 
-    taken |= {each.entry_id: each.job_id for each in await worker.adopt()}
-    while more := await worker.fetch(200):
-        taken |= {each.entry_id: each.job_id for each in more}
+    async def all_there() -> bool:
+        taken.update((each.entry_id, each.job_id) for each in [*await worker.adopt(), *await worker.fetch(200)])
+        return len(set(taken.values())) == 120
 
-    assert len(set(taken.values())) == 120
+    await eventually(all_there)
 
 
 async def test_f03_random_cancellations_of_a_brokers_calls_never_cross_replies(make_broker: MakeBroker) -> None:
