@@ -83,7 +83,7 @@ def servers(shop: Path) -> Iterator[dict[str, str]]:
         assert line, "the servers of the wheel's environment did not start: see stderr"
         yield json.loads(line)
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_the_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:

@@ -1,12 +1,9 @@
-import itertools
 from collections.abc import AsyncIterator
 
 import pytest
 
 from jobqueue.broker import consumer
-from tests.integration.worker.scene import Scene
-
-_numbers = itertools.count()
+from tests.integration.worker.scene import Scene, seconds
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +14,6 @@ def _short_block(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def scene(redis_url: str, namespace: str, database_url: str) -> AsyncIterator[Scene]:
     """A namespace with history."""
-    scene = Scene(redis_url, namespace, database_url=database_url)
+    scene = Scene(redis_url, namespace, lease=seconds(15), database_url=database_url)
     yield scene
     await scene.close()

@@ -13,7 +13,7 @@ from jobqueue.errors import JobQueueError
 from jobqueue.job import JobState
 from jobqueue.repository.base import LetterFilter, LetterState
 from jobqueue.retry import RetryPolicy
-from tests.integration.worker.scene import Scene
+from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 
 ONCE_MORE = RetryPolicy(base=timedelta(milliseconds=1), jitter="none", max_retries=1)
@@ -83,7 +83,7 @@ async def test_f70_f76_nothing_stops_while_postgres_is_away_and_everything_arriv
 
     with start_postgres() as postgres:
         await migrate_up(postgres.url)
-        scene = Scene(redis_url, namespace, database_url=postgres.url)
+        scene = Scene(redis_url, namespace, lease=seconds(15), database_url=postgres.url)
         await _run_without(postgres, scene)
         await scene.close()
 

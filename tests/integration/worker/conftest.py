@@ -5,7 +5,10 @@ import pytest
 from jobqueue.broker import consumer
 from jobqueue.embedded import RedisServer, start_redis
 from jobqueue.registry import Registry
-from tests.integration.worker.scene import Scene
+from tests.integration.worker.scene import Scene, seconds
+
+# So that no stop of a second costs a worker its lease. Who waits for one to run out says so, with a shorter one.
+LEASE = seconds(3)
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +18,7 @@ def _short_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def scene(redis_url: str, namespace: str) -> AsyncIterator[Scene]:
-    scene = Scene(redis_url, namespace)
+    scene = Scene(redis_url, namespace, lease=LEASE)
     yield scene
     await scene.close()
 
@@ -34,6 +37,6 @@ def own_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def own_scene(own_server: RedisServer, namespace: str) -> AsyncIterator[Scene]:
-    scene = Scene(own_server.url, namespace)
+    scene = Scene(own_server.url, namespace, lease=LEASE)
     yield scene
     await scene.close()

@@ -14,6 +14,8 @@ from jobqueue.worker import lease
 from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 
+LONG_LEASE = seconds(60)
+
 
 async def test_two_workers_serve_queues_and_priorities_strictly_in_order(scene: Scene, registry: Registry) -> None:
     started_order: list[tuple[str, str]] = []
@@ -28,7 +30,8 @@ async def test_two_workers_serve_queues_and_priorities_strictly_in_order(scene: 
     for name in reversed(names):
         for priority in reversed(PRIORITIES):
             await queue.enqueue_many([handler.job().replace(queue=name, priority=priority) for _ in range(20)])
-    async with scene.working(queues=names), scene.working(queues=names):
+    at_work = {"queues": names, "lease": LONG_LEASE}
+    async with scene.working(**at_work), scene.working(**at_work):
         for name in names:
             await scene.ended(queue, 80, name=name)
 
@@ -51,7 +54,7 @@ async def test_the_first_jobs_of_every_priority_keep_their_places(scene: Scene, 
     queue = scene.queue()
     for priority in reversed(PRIORITIES):
         await queue.enqueue_many([handler.job(n).replace(priority=priority) for n in range(30)])
-    async with scene.working(concurrency=1):
+    async with scene.working(concurrency=1, lease=LONG_LEASE):
         await scene.ended(queue, 120)
 
     assert ran == [(priority.value, n) for priority in PRIORITIES for n in range(30)]
@@ -89,7 +92,7 @@ async def test_jobs_of_one_priority_are_started_in_the_order_of_their_enqueueing
 
     queue = scene.queue()
     await queue.enqueue_many([handler.job(n) for n in range(2000)])
-    async with scene.working(concurrency=1):
+    async with scene.working(concurrency=1, lease=LONG_LEASE):
         await scene.ended(queue, 2000)
 
     assert ran == list(range(2000))
@@ -158,13 +161,14 @@ async def test_a_worker_that_slept_hears_of_a_pause_before_it_starts_a_job(
     """Asleep, it beats seldom: what it knew of pauses when the job came was older than is promised."""
     ran: list[int] = []
     monkeypatch.setattr(lease, "_ASLEEP", 1_000)
+    monkeypatch.setattr(lease, "_BEATS_PER_LEASE", 600)  # a beat that is late is old, and the lease not over
 
     @registry.task("t")
     async def handler(n: int) -> None:
         ran.append(n)
 
     queue = scene.queue()
-    async with scene.working() as started:
+    async with scene.working(lease=LONG_LEASE) as started:
         await started.joined()
         incarnation = started.worker._pool._incarnation
         assert incarnation is not None
@@ -202,23 +206,24 @@ async def test_a_worker_that_comes_to_a_paused_queue_starts_nothing(scene: Scene
 
 
 async def test_a_delayed_job_starts_when_it_is_due_while_a_worker_waits(scene: Scene, registry: Registry) -> None:
+    due: dict[str, float] = {}
+    began: dict[str, float] = {}
+
     @registry.task("t")
-    async def handler() -> None: ...
+    async def handler(ctx: JobContext) -> None:
+        began[ctx.job_id] = time.monotonic()
 
     queue = scene.queue()
     async with scene.working() as started:
         await started.joined()
-        consumer = started.worker._pool._incarnation.consumer  # type: ignore[union-attr]
-        due: dict[str, int] = {}
         for ms in (50, 300, 700, 1100):
             job = handler.job()
-            due[job.id] = consumer.now_ms() + ms
+            due[job.id] = time.monotonic() + ms / 1000
             await queue.enqueue(job, delay=timedelta(milliseconds=ms))
         await scene.ended(queue, 4)
 
-    # By the server's clock alone, as the worker reckons it: a few ms off.
-    late = [each.started_ms - due[each.delivery.job_id] for each in started.settled]
-    assert len(late) == 4
+    # It is due by the server's clock, which may go a little faster or slower.
+    late = [(began[job_id] - at) * 1000 for job_id, at in due.items()]
     assert all(ms >= -20 for ms in late), late
     # The promise is a second, whoever enqueued it. On a busy machine one may miss it; a blocking read takes five.
     assert sorted(late)[1] < 1000, late
@@ -254,7 +259,7 @@ async def test_a_burst_ends_when_the_queues_are_empty(scene: Scene, registry: Re
     async def parent() -> None:
         # Its child must be run while it waits: a burst ends when nothing runs any more.
         handle = await queue.enqueue(child.job())
-        await queue.wait(handle.id, timeout=seconds(10))
+        await queue.wait(handle.id, timeout=seconds(30))
 
     await queue.enqueue_many([parent.job(), *(child.job() for _ in range(50))])
     started = scene.start(burst=True)
@@ -282,7 +287,7 @@ async def test_a_job_one_crash_short_of_the_limit_runs_alone(scene: Scene, regis
         beside[name] = max(beside.get(name, 0), running)
         running -= 1
 
-    queue = scene.queue()
+    queue = scene.queue(lease=seconds(1))
     broker = queue.parts.broker
     await queue.enqueue(handler.job("suspect 1"))
     await queue.enqueue(handler.job("suspect 2"), priority="low")
@@ -300,7 +305,7 @@ async def test_a_job_one_crash_short_of_the_limit_runs_alone(scene: Scene, regis
         await eventually(lambda: _reaped(broker, queue))
     await queue.enqueue_many([handler.job(f"{n}") for n in range(8)])
 
-    async with scene.working(concurrency=4):
+    async with scene.working(concurrency=4, lease=LONG_LEASE):
         stats = await scene.ended(queue, 10)
 
     assert stats.completed == 10

@@ -121,10 +121,11 @@ async def test_f18_a_handler_that_ignores_its_cancellation_loses_its_slot_and_it
     scene: Scene, registry: Registry
 ) -> None:
     """After timeout and grace the job is settled as timed out, and the slot of the handler left behind is given on."""
-    let_go = asyncio.Event()
+    began, let_go = asyncio.Event(), asyncio.Event()
 
     @registry.task("stubborn", timeout=timedelta(milliseconds=50), max_retries=0)
     async def stubborn() -> None:
+        began.set()
         while not let_go.is_set():
             with suppress(asyncio.CancelledError):
                 await let_go.wait()
@@ -135,7 +136,7 @@ async def test_f18_a_handler_that_ignores_its_cancellation_loses_its_slot_and_it
     queue = scene.queue()
     await queue.enqueue(stubborn.job())
     async with scene.working(concurrency=1) as started:
-        await eventually(lambda: started.worker.running)
+        await eventually(began.is_set)
         await queue.enqueue(other.job())
         stats = await scene.ended(queue, 2)
         let_go.set()
@@ -147,10 +148,11 @@ async def test_f18_a_handler_that_ignores_its_cancellation_loses_its_slot_and_it
 
 async def test_f18_a_thread_that_takes_too_long_loses_its_slot_and_its_say(scene: Scene, registry: Registry) -> None:
     """A thread that takes too long loses its slot too."""
-    let_go = threading.Event()
+    began, let_go = threading.Event(), threading.Event()
 
     @registry.task("stubborn", timeout=timedelta(milliseconds=50), max_retries=0)
     def stubborn() -> None:
+        began.set()
         let_go.wait(30)
 
     @registry.task("other")
@@ -159,7 +161,7 @@ async def test_f18_a_thread_that_takes_too_long_loses_its_slot_and_its_say(scene
     queue = scene.queue()
     await queue.enqueue(stubborn.job())
     async with scene.working(concurrency=1) as started:
-        await eventually(lambda: started.worker.running)
+        await eventually(began.is_set)
         await queue.enqueue(other.job())
         stats = await scene.ended(queue, 2)
         let_go.set()
@@ -241,7 +243,7 @@ async def test_a_result_is_kept_where_it_is_asked_for(scene: Scene, registry: Re
     job = handler.job(4)
     await queue.enqueue(job)
     async with scene.working():
-        status = await queue.wait(job.id, timeout=seconds(10))
+        status = await queue.wait(job.id, timeout=seconds(30))
 
     assert status is not None
     assert (status.state, status.result) == (JobState.COMPLETED, {"twice": 8})

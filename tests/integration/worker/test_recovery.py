@@ -19,6 +19,8 @@ from tests.integration.worker.scene import Scene, seconds
 from testutil.eventually import eventually
 from testutil.proxy import fault_proxy
 
+BRIEF = seconds(1)
+
 
 async def die_with_a_job(queue: JobQueue) -> None:
     """A worker that takes a job and is heard of no more."""
@@ -43,6 +45,7 @@ async def test_a_lone_worker_gives_the_jobs_of_a_dead_one_back(scene: Scene, reg
     async def handler(ctx: JobContext) -> None:
         attempts.append(ctx.attempt)
 
+    scene.lease = BRIEF
     queue = scene.queue()
     await queue.enqueue(handler.job())
     await die_with_a_job(queue)
@@ -189,6 +192,7 @@ async def test_f16_a_fenced_worker_settles_nothing_and_comes_back_under_a_new_na
             finally:
                 cancelled.set()
 
+    scene.lease = seconds(1.5)
     queue = scene.queue()
     broker = queue.parts.redis
     assert broker is not None
@@ -218,6 +222,7 @@ async def test_f16_an_outcome_that_comes_after_the_lease_was_lost_is_void(scene:
         if ctx.attempt == 1:
             await go_on.wait()
 
+    scene.lease = seconds(1.5)
     queue = scene.queue()
     broker = queue.parts.redis
     assert broker is not None
@@ -286,6 +291,7 @@ async def test_f23_f57_a_worker_that_is_cut_off_stops_before_its_jobs_are_given_
                 ends.append(("stopped", time.monotonic()))
         ends.append(("run again", time.monotonic()))
 
+    scene.lease = BRIEF
     queue = scene.queue()
     await queue.enqueue(handler.job())
     async with fault_proxy(scene.url) as proxy, scene.working(url=proxy.url) as cut_off:
@@ -305,16 +311,17 @@ async def test_f17_a_handler_that_blocks_the_event_loop_for_three_leases_runs_on
 ) -> None:
     """The lease is renewed from a thread: the job runs once."""
     ran: list[int] = []
+    lease = seconds(0.8)
 
     @registry.task("t")
     async def handler(ctx: JobContext) -> None:
         ran.append(ctx.attempt)
-        time.sleep(1.5)  # noqa: ASYNC251 - the block is what is tested
+        time.sleep(3 * lease.total_seconds())  # noqa: ASYNC251 - the block is what is tested
 
     reaping = threading.Event()
 
     async def reap() -> None:
-        other = Scene(scene.url, scene.namespace, lease=seconds(0.5), registry=registry)
+        other = Scene(scene.url, scene.namespace, lease=lease, registry=registry)
         queue = other.queue()
         try:
             while not reaping.wait(0.05):
@@ -328,7 +335,7 @@ async def test_f17_a_handler_that_blocks_the_event_loop_for_three_leases_runs_on
     queue = scene.queue()
     try:
         await queue.enqueue(handler.job())
-        async with scene.working(lease=seconds(0.5)) as started:
+        async with scene.working(lease=lease) as started:
             stats = await scene.ended(queue, 1)
     finally:
         reaping.set()
@@ -387,9 +394,9 @@ async def test_f34_a_redis_that_is_away_for_longer_than_a_lease_costs_time_and_n
     await queue.enqueue_many([handler.job(n) for n in range(60)])
     async with own_scene.working(lease=lease, concurrency=10) as started:
         await eventually(lambda: len(ends) >= 10)
-        first = started.name
+        first, lost = started.name, started.worker.metrics.leases_lost
         own_server.kill()
-        await eventually(lambda: started.worker.metrics.leases_lost == 1)
+        await eventually(lambda: started.worker.metrics.leases_lost > lost)
         own_server.restart()
         stats = await own_scene.ended(queue, 60, within_s=30)
 
@@ -408,6 +415,7 @@ async def test_f35_a_redis_that_stands_still_costs_no_job(own_server: RedisServe
         await asyncio.sleep(0.1)
         ends[n] += 1
 
+    own_scene.lease = BRIEF
     queue = own_scene.queue()
     await queue.enqueue_many([handler.job(n) for n in range(100)])
     async with own_scene.working(concurrency=10) as started:

@@ -195,7 +195,7 @@ async def test_a_worker_that_is_stopped_while_a_suspect_waits_gives_it_back_unbl
     async def handler() -> None:
         await go_on.wait()
 
-    queue = scene.queue(max_crashes=2)
+    queue = scene.queue(max_crashes=2, lease=seconds(1))
     broker = queue.parts.broker
     await queue.enqueue(handler.job())
     doomed = await broker.join(["default"])
