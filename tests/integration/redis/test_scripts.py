@@ -26,9 +26,10 @@ from jobqueue.job import PRIORITIES, Priority, new_id
 from jobqueue.outcome import COMPLETED, RELEASED, Cancelled, Expired, Snoozed
 from jobqueue.schedule import Schedule
 from jobqueue.tick import Reason, Step
-from tests.contract.scene import DEAD, RETRY_NOW, Q, enqueue, job, run, settle, take, take_one
+from tests.contract.scene import DEAD, RETRY_NOW, Q, enqueue, job, raised, run, settle, take, take_one
 from tests.integration.redis.conftest import MakeBroker
 from tests.integration.redis.dump import dump
+from testutil.eventually import eventually
 
 LUA = sorted(Path(jobqueue.broker.__path__[0], "lua").glob("*.lua"))
 CALL = re.compile(r"\b(?:redis\.)?p?call\(\s*('[A-Z]+'|\w+)\s*(?:,\s*([^,)]*(?:\[[^]]*\])?))?(?:,\s*([^,)]*))?")
@@ -121,13 +122,13 @@ async def test_a_cluster_runs_every_script(make_broker: MakeBroker) -> None:
                 await worker.leave()
                 assert (await broker.stats(Q)).drift == 0
 
-            for _ in range(100):  # until the cluster is up
-                try:
-                    await broker.call(["SET", "probe", "1"])
-                    break
-                except Exception as error:
-                    if "CLUSTERDOWN" not in str(error):
-                        raise
+            async def is_up() -> bool:
+                error = await raised(lambda: broker.call(["SET", "probe", "1"]))
+                if error is not None and "CLUSTERDOWN" not in str(error):
+                    raise error
+                return error is None
+
+            await eventually(is_up)
             await whole_life()
 
 
