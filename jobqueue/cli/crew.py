@@ -24,6 +24,7 @@ _log = structlog.get_logger("jobqueue.processes")
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _SETTLED_AFTER_S: Final = 5.0
+_FIRST_SECONDS_S: Final = 15.0  # on a busy machine a start takes some
 _LONGEST_LINE: Final = 1 << 20
 
 
@@ -60,6 +61,7 @@ class Crew:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _restart: dict[str, asyncio.Event] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
+    _failed_first: set[str] = field(default_factory=set)
 
     async def run(self) -> int:
         lifeline = Lifeline(self.grace_s)
@@ -112,7 +114,7 @@ class Crew:
             lived_s = time.monotonic() - started
             if self._stopping.is_set() or (self.burst and code == OK):
                 return
-            if first and self._is_hopeless(code, lived_s):
+            if first and self._is_hopeless(member, code, lived_s):
                 self.stop()
                 return
             first = False
@@ -124,9 +126,12 @@ class Crew:
             self._codes[member.name] = OK
             await self._rest(pause, restart)
 
-    def _is_hopeless(self, code: int, lived_s: float) -> bool:
-        failed_at_once = code in (FAILED, USAGE) and lived_s < _SETTLED_AFTER_S
-        return failed_at_once and not self._running and not self.forgiving
+    def _is_hopeless(self, member: Member, code: int, lived_s: float) -> bool:
+        if self.forgiving or code not in (FAILED, USAGE) or lived_s >= _FIRST_SECONDS_S:
+            return False
+        self._failed_first.add(member.name)
+        # Those that failed first may run again by now.
+        return not self._running or len(self._failed_first) == len(self.members)
 
     async def _run_once(self, member: Member, lifeline: Lifeline) -> int:
         pipe = asyncio.subprocess.PIPE if self.pass_on else None
