@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,12 @@ async def fragile() -> str:
         raise ValueError("it is broken")
     return "repaired"
 
-@registry.task("slow")
-async def slow(seconds: float) -> None:
-    Path("slow.started").touch()
-    await asyncio.sleep(seconds)
-    Path("slow.ended").touch()
+@registry.task("hold")
+async def hold() -> None:
+    Path("hold.started").touch()
+    while not Path("go on").exists():
+        await asyncio.sleep(0.01)
+    Path("hold.ended").touch()
 
 @registry.task("stubborn")
 def stubborn() -> None:
@@ -158,6 +159,10 @@ class Shop:
     def has(self, name: str) -> bool:
         return (self.folder / name).exists()
 
+    def go_on(self) -> None:
+        """Let the jobs of `hold` end."""
+        (self.folder / "go on").touch()
+
 
 def family(pid: int) -> list[psutil.Process]:
     try:
@@ -251,8 +256,8 @@ def test_enqueue_with_every_option(shop: Shop) -> None:
 def test_enqueue_waits_for_the_result(shop: Shop) -> None:
     with shop.running("worker", "-A", "shop"):
         shop.until("worker.started")
-        done = shop.json("enqueue", "greet", '{"name": "Ada"}', "--wait=20s")
-        dead = shop.json("enqueue", "fragile", "--wait=20s", code=1)
+        done = shop.json("enqueue", "greet", '{"name": "Ada"}', "--wait=40s")
+        dead = shop.json("enqueue", "fragile", "--wait=40s", code=1)
         late = shop.run("enqueue", "greet", '{"name": "Ada"}', "--delay=1h", "--wait=300ms", code=1)
 
     assert (done["state"], done["result"]) == ("completed", "hello Ada")
@@ -473,29 +478,31 @@ def test_check_finds_a_broken_invariant(shop: Shop, redis_url: str) -> None:
 
 
 def test_a_worker_ends_in_order_and_lets_its_jobs_finish(shop: Shop) -> None:
-    shop.have("slow", seconds=5)
+    shop.have("hold")
     with shop.running("worker", "-A", "shop", "--concurrency=2") as worker:
-        eventually(lambda: shop.has("slow.started"), "the job runs")
+        eventually(lambda: shop.has("hold.started"), "the job runs")
         (listed, *_) = shop.json("worker", "ls", "--queue=default")
         worker.send_signal(signal.SIGTERM)
+        shop.until("worker.stopping")
+        shop.go_on()
 
-        assert worker.wait(20) == 0
+        assert worker.wait(30) == 0
     assert (listed["queue"], listed["running"], listed["state"]) == ("default", 1, "alive")
-    assert shop.has("slow.ended")
+    assert shop.has("hold.ended")
     assert "worker.ended" in shop.output()
     assert shop.json("worker", "ls") == []
 
 
 def test_a_second_signal_gives_back_what_runs(shop: Shop) -> None:
-    job_id = shop.have("slow", seconds=60)
+    job_id = shop.have("hold")
     with shop.running("worker", "-A", "shop") as worker:
-        eventually(lambda: shop.has("slow.started"), "the job runs")
+        eventually(lambda: shop.has("hold.started"), "the job runs")
         worker.send_signal(signal.SIGINT)
         shop.until("worker.stopping")
         shop.until("a second Ctrl-C or SIGTERM gives them back now")
         worker.send_signal(signal.SIGINT)
 
-        assert worker.wait(20) == 0
+        assert worker.wait(30) == 0
     assert shop.json("job", "show", job_id)["state"] == "queued"
 
 
@@ -505,21 +512,23 @@ def test_a_thread_left_behind_does_not_hold_up_the_end(shop: Shop) -> None:
         eventually(lambda: shop.has("stubborn.started"), "the job runs")
         worker.send_signal(signal.SIGTERM)
 
-        assert worker.wait(15) == 0
+        assert worker.wait(30) == 0
 
 
 def test_usr1_ends_after_the_running_jobs_and_usr2_shows_what_runs(shop: Shop) -> None:
-    shop.have("slow", seconds=1)
+    shop.have("hold")
     with shop.running("worker", "-A", "shop", "-c", "1") as worker:
-        eventually(lambda: shop.has("slow.started"), "the job runs")
+        eventually(lambda: shop.has("hold.started"), "the job runs")
         worker.send_signal(signal.SIGUSR2)
         shop.until("--- end")
         worker.send_signal(signal.SIGUSR1)
+        shop.until("worker.quiet")
+        shop.go_on()
 
-        assert worker.wait(20) == 0
-    assert "in slow" in shop.output()
+        assert worker.wait(30) == 0
+    assert "in hold" in shop.output()
     assert "Thread 0x" in shop.output()
-    assert shop.has("slow.ended")
+    assert shop.has("hold.ended")
 
 
 def test_a_crashed_process_is_started_again_and_all_end_together(shop: Shop) -> None:
@@ -532,7 +541,7 @@ def test_a_crashed_process_is_started_again_and_all_end_together(shop: Shop) -> 
         members = family(supervisor.pid)
         supervisor.send_signal(signal.SIGTERM)
 
-        assert supervisor.wait(20) == 0
+        assert supervisor.wait(30) == 0
     assert "exit code 66" in shop.output()
     assert len(members) == 3
     assert alive(members) == []
@@ -569,7 +578,7 @@ def test_the_scheduler_ships_and_ends_on_a_signal(shop: Shop) -> None:
         eventually(lambda: shop.json("queue", "show", "default")["journal"] == 0, "the journal is shipped")
         scheduler.send_signal(signal.SIGTERM)
 
-        assert scheduler.wait(20) == 0
+        assert scheduler.wait(30) == 0
     lines = [json.loads(line) for line in shop.output().splitlines()]
     assert [line["event"] for line in lines] == ["scheduler.started", "scheduler.stopping", "scheduler.ended"]
 
@@ -583,7 +592,7 @@ def test_the_scheduler_says_that_migrations_are_missing_and_goes_on(
         shop.run("migrate")
 
         scheduler.send_signal(signal.SIGTERM)
-        assert scheduler.wait(20) == 0
+        assert scheduler.wait(30) == 0
 
 
 @pytest.fixture
@@ -603,12 +612,15 @@ def dev_environment(shop: Shop) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def free_port() -> int:
-    """One of this process's own, so that two `dev` that start at once do not want the same."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(neighbours: int = 0) -> int:
+    """A port that nobody has, nor so many after it. Each process looks elsewhere; and below those that the system
+    gives to whoever connects, who would have it a moment later."""
+    for port in range(10_000 + os.getpid() * 8 % 20_000, 32_000, 1 + neighbours):
+        with ExitStack() as probes, suppress(OSError):
+            for each in range(port, port + 1 + neighbours):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", each))
+            return port
+    raise AssertionError("no port is free")
 
 
 def dashboard_of(shop: Shop) -> str:
@@ -621,11 +633,11 @@ def test_dev_runs_everything_reloads_and_leaves_nothing_when_killed(open_folder:
     with shop.running("dev", "-A", "shop", "--reload", f"--api-port={free_port()}") as dev:
         shop.until("worker.joined")
         shop.until("api.started")
-        done = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
+        done = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=40s", **dev_environment(shop))
         (open_folder / "shop.py").write_text(SHOP.replace("hello", "good day"))
         shop.until("worker.joined", times=2)
         shop.until("api.started", times=2)
-        again = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=20s", **dev_environment(shop))
+        again = shop.run("enqueue", "greet", '{"name": "Ada"}', "--wait=40s", **dev_environment(shop))
         members = family(dev.pid)
         dev.kill()
         eventually(lambda: not alive(members[1:]), "no survivors", 20, lambda: alive(members))
@@ -637,7 +649,7 @@ def test_dev_runs_everything_reloads_and_leaves_nothing_when_killed(open_folder:
 
 
 def test_dev_ends_in_order_and_keeps_its_data(open_folder: Path) -> None:
-    shop = Shop(open_folder)
+    shop = Shop(open_folder, JOBQUEUE_LEASE="1s", JOBQUEUE_REAP_INTERVAL="300ms")  # one job's worker dies
     with shop.running("dev", "-A", "shop", f"--api-port={free_port()}") as dev:
         shop.until("worker.joined")
         shop.until("scheduler.started")

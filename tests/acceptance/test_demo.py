@@ -12,6 +12,7 @@ import pytest
 
 from jobqueue.cli.demo.tasks import LIBRARY, source_files
 from jobqueue.config import SETTINGS
+from tests.acceptance.test_cli import alive, eventually
 
 
 def number(text: str, name: str) -> int:
@@ -66,7 +67,7 @@ def test_the_demo_can_be_stopped_and_leaves_nothing(tmp_path: Path, number: sign
         demo.send_signal(number)
         said = demo.stderr.read()
 
-        assert demo.wait(20) == 130
+        assert demo.wait(30) == 130
     assert "Traceback" not in said
     assert members
-    assert [each for each in members if each.is_running()] == []
+    eventually(lambda: not alive(members), "nothing is left", explain=lambda: alive(members))

@@ -24,6 +24,7 @@ from jobqueue.access.key import mint
 from jobqueue.access.scope import Kind
 from jobqueue.config import SETTINGS
 from jobqueue.embedded import start_redis
+from tests.acceptance.test_cli import free_port
 from testutil.eventually import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -125,16 +126,6 @@ def get(url: str, key: str | None = None) -> tuple[int, bytes]:
             return error.code, error.read()
     except (URLError, OSError):
         return 0, b""
-
-
-def two_free_ports() -> int:
-    """The first of two neighbours that nobody listens on."""
-    for port in range(20_000 + os.getpid() % 20_000, 65_000, 2):
-        with closing(socket.socket()) as one, closing(socket.socket()) as two, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            two.bind(("127.0.0.1", port + 1))
-            return port
-    raise AssertionError("no two ports are free")
 
 
 @pytest.fixture
@@ -277,7 +268,7 @@ async def test_kill_9_under_load_costs_errors_and_no_job_that_was_answered(yard:
 
 
 def test_worker_processes_have_a_probe_each(yard: Yard) -> None:
-    port = two_free_ports()
+    port = free_port(neighbours=1)
     with yard.running(
         "worker", "-A", "shop", "--queues=default", "--processes=2", f"--probe-port={port}", JOBQUEUE_PROBE_PORT="1"
     ) as workers:

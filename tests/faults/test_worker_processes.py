@@ -1,6 +1,5 @@
 """Worker processes that are killed, suspended, blocked, or told to stop."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 
 from jobqueue.repository.base import LetterFilter
 from tests.acceptance.app import count, hold
-from tests.acceptance.test_worker_processes import LEASE, ROOT, Plant, exit_code
+from tests.acceptance.test_worker_processes import ROOT, Plant, exit_code
 from tests.faults.worker_app import block, kill_its_worker, stubborn
 from testutil.eventually import eventually
 
@@ -159,16 +158,18 @@ async def test_f23_a_worker_that_wakes_asks_before_it_gives_up(plant: BadPlant) 
     await plant.started(only)
     (before,) = await plant.queue.workers("default")
 
+    async def lease_is_over() -> bool:
+        (meanwhile,) = await plant.queue.workers("default")
+        return meanwhile.lease_ms <= 0
+
     only.send_signal(signal.SIGSTOP)
     try:
-        await asyncio.sleep(2 * LEASE.total_seconds())
-        (meanwhile,) = await plant.queue.workers("default")
+        await eventually(lease_is_over)
     finally:
         only.send_signal(signal.SIGCONT)
     go_on.touch()
     await plant.ended(1)
 
-    assert meanwhile.lease_ms <= 0
     assert [each.attempt for each in plant.told("start")] == [1]
     assert [each.name for each in await plant.queue.workers("default")] == [before.name]
 
