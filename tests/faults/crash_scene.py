@@ -28,6 +28,9 @@ ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[bytes]
 # Lease 1 s, and one more after a gap in reaping; the rest is for processes that start on a busy machine.
 WITHIN_S = 45
+BRIEF = {"JOBQUEUE_LEASE": "1s"}
+"""For a worker that is to die. One that stands still for so long on a busy machine counts as dead, too."""
+LONG = {"JOBQUEUE_LEASE": "10m"}
 APP = "tests.faults.crash_app:registry"
 TERMINAL = ("completed", "dead", "cancelled", "expired")
 
@@ -52,7 +55,7 @@ class CrashScene:
             "REDIS_URL": redis_url,
             "JOBQUEUE_NAMESPACE": namespace,
             "DATABASE_URL": database_url,
-            "JOBQUEUE_LEASE": "1s",
+            **BRIEF,
             "JOBQUEUE_REAP_INTERVAL": "200ms",
             "JOBQUEUE_MAX_CRASHES": "100",
             "LOG_LEVEL": "warning",
@@ -66,8 +69,10 @@ class CrashScene:
     # Processes
 
     def worker(self, *queues: str, crash_at: str = "", concurrency: int = 4, **environment: str) -> Process:
+        """With a lease that it cannot lose, unless it is armed."""
         program = ["worker", "-A", APP, "-c", str(concurrency), "-q", ",".join(queues)]
-        return self.run(*program, crash_at=crash_at, **environment)
+        lease = BRIEF if crash_at else LONG
+        return self.run(*program, crash_at=crash_at, **{**lease, **environment})
 
     def worker_until_empty(self, queue: str) -> Process:
         return self.run("worker", "-A", APP, "-q", queue, "--burst")

@@ -13,7 +13,7 @@ from jobqueue.job import Job
 from jobqueue.schedule import tick_id
 from jobqueue.status import ScheduleStatus
 from jobqueue.tick import Decision, TickRecord
-from tests.faults.crash_scene import WITHIN_S, CrashScene, Process
+from tests.faults.crash_scene import LONG, WITHIN_S, CrashScene, Process
 from testutil.eventually import eventually
 from testutil.topology.clock import FakeClock
 
@@ -51,7 +51,8 @@ class CronScene(CrashScene):
 
     def ticker(self, **environment: str) -> Process:
         """A worker for the jobs of ticks."""
-        return self.run("worker", "-A", "tests.faults.cron_app:registry", "-q", ",".join(self.queues), **environment)
+        program = ["worker", "-A", "tests.faults.cron_app:registry", "-q", ",".join(self.queues)]
+        return self.run(*program, **{**LONG, **environment})
 
     # Schedules
 
@@ -124,6 +125,10 @@ class CronScene(CrashScene):
             found += page
             if after is None:
                 return found
+
+    async def versions(self) -> set[int]:
+        """Those by which something was decided."""
+        return {record.version for record in await self._records()}
 
     def marks(self) -> dict[str, list[int]]:
         """With which marks the handler ran, by job id."""

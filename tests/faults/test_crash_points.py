@@ -19,7 +19,7 @@ from jobqueue.registry import Task
 from jobqueue.repository.base import LetterFilter, LetterState, StoredLetter
 from tests.faults import test_schedule_crashes as schedules
 from tests.faults.crash_app import FLAKY_ATTEMPTS, doomed, flaky, hold, later, mendable, ok
-from tests.faults.crash_scene import WITHIN_S, CrashScene
+from tests.faults.crash_scene import BRIEF, WITHIN_S, CrashScene
 from testutil.eventually import eventually
 from testutil.proxy import fault_proxy
 
@@ -133,11 +133,11 @@ async def test_f13_a_job_whose_worker_dies_under_it_is_run_again(crashes: CrashS
     """Killed in the middle of a handler: the job runs again at the next attempt, its crash is counted."""
     go_on = crashes.folder / "go on"
     (job,) = await crashes.enqueue("run", hold.job(str(go_on)))
-    crashes.scheduler()
-    victim = crashes.worker("run")
+    victim = crashes.worker("run", **BRIEF)
     await eventually(lambda: crashes.starts(job), within_s=WITHIN_S)
     victim.kill()
     go_on.touch()
+    crashes.scheduler()  # not before: it would reap a worker that stands still
     healthy = crashes.worker("run")
     await crashes.all_over("run")
 
@@ -184,11 +184,11 @@ async def test_f15_a_settlement_whose_reply_was_never_read_stands(crashes: Crash
     """Killed with the settlement sent and its reply on the way: nothing is run or settled again."""
     async with fault_proxy(redis_url) as proxy:
         (job,) = await crashes.enqueue("run", ok.job())
-        crashes.scheduler()
         proxy.swallow_reply(settle_sha())
-        victim = crashes.worker("run", REDIS_URL=proxy.url)
+        victim = crashes.worker("run", REDIS_URL=proxy.url, **BRIEF)
         await eventually(lambda: proxy.faults, within_s=WITHIN_S)
         victim.kill()
+        crashes.scheduler()
         healthy = crashes.worker("run")
         await crashes.all_over("run")
 
@@ -210,7 +210,6 @@ def settle_sha() -> bytes:
 async def test_f21_a_worker_that_dies_while_it_shuts_down_loses_nothing(crashes: CrashScene, point: str) -> None:
     """Killed in the middle of its own shutdown under load: what it held comes back, what it gave back runs once."""
     go_on = crashes.folder / "go on"
-    crashes.scheduler()
     victim = crashes.worker("held", "busy", crash_at=point, WORKER_SHUTDOWN_TIMEOUT="50ms")
     (held,) = await crashes.enqueue("held", hold.job(str(go_on)))
     busy = await crashes.enqueue("busy", *(ok.job(1) for _ in range(600)))
@@ -218,6 +217,7 @@ async def test_f21_a_worker_that_dies_while_it_shuts_down_loses_nothing(crashes:
     victim.send_signal(signal.SIGTERM)
     await crashes.died(victim, point)
     go_on.touch()
+    crashes.scheduler()  # not before: it would reap a worker that stands still
     healthy = crashes.worker("held", "busy")
     stats = await crashes.all_over("held", "busy")
 
@@ -275,9 +275,9 @@ async def test_a_reaper_that_dies_gives_each_job_back_once(crashes: CrashScene, 
     go_on, many = crashes.folder / "go on", PAGE + 3 if point == "after_reap_page" else 3
     most: dict[str, Any] = {"JOBQUEUE_MAX_CRASHES": "1" if buried else "100"}
     jobs = await crashes.enqueue("held", *(hold.job(str(go_on)) for _ in range(many)))
-    victim = crashes.worker("held", concurrency=many)
-    reaper = crashes.scheduler(crash_at=point, **most)
+    victim = crashes.worker("held", concurrency=many, **BRIEF)
     await eventually(lambda: len(crashes.starts()) == many, within_s=WITHIN_S)
+    reaper = crashes.scheduler(crash_at=point, **most)
     victim.send_signal(signal.SIGSTOP)
     await crashes.queue.cancel(jobs[0].id)
     victim.kill()

@@ -110,9 +110,10 @@ async def test_f25_a_timeout_shorter_than_a_blocking_read_disturbs_no_idle_worke
         async with JobQueue.from_settings(settings) as queue:
             worker = Worker(queue, registry)
             work = asyncio.create_task(worker.run())
-            await eventually(lambda: empty_reads == 1, within_s=30)
+            await eventually(lambda: empty_reads >= 1, within_s=30)
             before = (await raw.info("stats"))["total_connections_received"]
-            await eventually(lambda: empty_reads == 3, within_s=30)
+            read = empty_reads
+            await eventually(lambda: empty_reads > read, within_s=30)
             after = (await raw.info("stats"))["total_connections_received"]
             await queue.enqueue_many([handler.job(n) for n in range(10)])
             await eventually(lambda: len(ran) == 10, within_s=30)
