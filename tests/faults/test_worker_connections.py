@@ -136,17 +136,16 @@ async def test_f26_handlers_that_keep_redis_busy_do_not_hold_up_the_lease(
 
     @registry.task("busy")
     async def busy(n: int) -> None:
-        for _ in range(3):
-            for operate in (
-                lambda: behind.stats("default"),
-                lambda: behind.get(job_ids[n]),
-                lambda: behind.enqueue(Job("small", {}), queue="x"),
-            ):
-                try:
-                    await operate()
-                    operations["answered"] += 1
-                except BrokerUnavailable:
-                    operations["failed"] += 1
+        for operate in (
+            lambda: behind.stats("default"),
+            lambda: behind.get(job_ids[n]),
+            lambda: behind.enqueue(Job("small", {}), queue="x"),
+        ):
+            try:
+                await operate()
+                operations["answered"] += 1
+            except BrokerUnavailable:
+                operations["failed"] += 1
 
     queue = scene.queue(lease=lease)
     jobs = [busy.job(n) for n in range(50)]
@@ -154,13 +153,13 @@ async def test_f26_handlers_that_keep_redis_busy_do_not_hold_up_the_lease(
     await queue.enqueue_many(jobs)
     proxy.latency(0.01)
     async with scene.working(url=proxy.url, lease=lease, concurrency=50) as started:
-        await eventually(lambda: sum(operations.values()) == 450, within_s=60)
+        await eventually(lambda: sum(operations.values()) == 150, within_s=60)
         proxy.heal()
         stats = await scene.ended(queue, 50, within_s=30)
 
         assert started.worker.metrics.leases_lost == 0
     assert stats.completed == 50
-    assert operations["answered"] > 100
+    assert operations["answered"] > 30
     await queue.purge("x")
 
 
