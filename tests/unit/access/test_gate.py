@@ -19,6 +19,7 @@ from jobqueue.clock import from_ms
 from jobqueue.errors import BrokerUnavailable, Denied, JobQueueError, RepositoryUnavailable, TooMany
 from jobqueue.testing.clock import ManualClock
 from jobqueue.testing.memory import memory_access
+from testutil.eventually import eventually
 
 HERE = "192.0.2.1"
 THERE = "198.51.100.7"
@@ -493,11 +494,12 @@ async def test_a_use_is_noted_though_nobody_comes_after_it(scene: Scene, monkeyp
     scene.clock.advance(timedelta(milliseconds=1))
 
     await scene.gate.authenticate(secret, HERE)
-    await asyncio.sleep(0.1)
 
-    used = await scene.store.get(key.id)
-    assert used is not None
-    assert used.last_used_at == scene.now
+    async def noted() -> bool:
+        used = await scene.store.get(key.id)
+        return used is not None and used.last_used_at == scene.now
+
+    await eventually(noted)
 
 
 async def test_uses_are_noted_at_the_end_and_not_lost_when_the_store_is_away(scene: Scene) -> None:

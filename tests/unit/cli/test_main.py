@@ -144,7 +144,7 @@ def test_a_server_that_cannot_be_reached_is_told_at_once_and_which(monkeypatch: 
 
     given = call("enqueue", "a").stderr
 
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert "nothing was queued" in given
     assert "REDIS_URL" not in given
 

@@ -23,36 +23,36 @@ def alive(name: str = "test-threads") -> int:
 
 
 def test_a_call_returns_its_result_or_its_error(threads: Threads) -> None:
-    assert threads.submit(lambda a, b: a + b, 1, b=2).result(5) == 3
+    assert threads.submit(lambda a, b: a + b, 1, b=2).result(30) == 3
     with pytest.raises(SystemExit):
-        threads.submit(exit, 3).result(5)
+        threads.submit(exit, 3).result(30)
 
 
 async def test_a_thread_that_is_idle_is_used_again(threads: Threads) -> None:
-    first = threads.submit(threading.get_ident).result(5)
+    first = threads.submit(threading.get_ident).result(30)
     await eventually(lambda: threads._idle)
 
-    assert threads.submit(threading.get_ident).result(5) == first
+    assert threads.submit(threading.get_ident).result(30) == first
 
 
 def test_every_call_runs_at_once_however_many_are_stuck(threads: Threads) -> None:
     free = threading.Event()
     stuck = [threads.submit(free.wait) for _ in range(20)]
 
-    assert threads.submit(lambda: "ran").result(5) == "ran"
+    assert threads.submit(lambda: "ran").result(30) == "ran"
 
     free.set()
-    assert len(wait(stuck, 5).done) == 20
+    assert len(wait(stuck, 30).done) == 20
 
 
 def test_no_thread_holds_the_process(threads: Threads) -> None:
-    assert threads.submit(lambda: threading.current_thread().daemon).result(5)
+    assert threads.submit(lambda: threading.current_thread().daemon).result(30)
 
 
 async def test_a_closed_pool_ends_its_threads_and_takes_no_more(threads: Threads) -> None:
     free = threading.Event()
     running = threads.submit(free.wait)
-    threads.submit(int).result(5)
+    threads.submit(int).result(30)
 
     threads.shutdown()
     with pytest.raises(RuntimeError):
@@ -70,7 +70,7 @@ class Large:
 async def test_an_idle_thread_holds_nothing_of_its_last_call(threads: Threads) -> None:
     large = Large()
     there = weakref.ref(large)
-    threads.submit(repr, large).result(5)
+    threads.submit(repr, large).result(30)
     await eventually(lambda: threads._idle)
 
     del large
