@@ -19,6 +19,8 @@ from tests.integration.postgres.minutes import differences
 
 Connect = Callable[[PostgresSettings | str], Database]
 
+PATIENCE = timedelta(seconds=30)
+
 _names = (f"test_{number}" for number in itertools.count())
 
 
@@ -39,7 +41,8 @@ def empty_url(empty_database_url: str) -> str:
 
 @pytest.fixture
 def settings(database_url: str) -> PostgresSettings:
-    return PostgresSettings(url=database_url)
+    """With patience: many connect at once here, on a machine that is busy."""
+    return PostgresSettings(url=database_url, acquire_timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -53,7 +56,8 @@ async def connect() -> AsyncIterator[Connect]:
     made: list[Database] = []
 
     def connect(target: PostgresSettings | str) -> Database:
-        made.append(Database(PostgresSettings(url=target) if isinstance(target, str) else target))
+        patient = PostgresSettings(url=target, acquire_timeout=PATIENCE) if isinstance(target, str) else target
+        made.append(Database(patient))
         return made[-1]
 
     yield connect

@@ -36,9 +36,10 @@ async def test_s10_no_file_of_the_database_has_a_secret(database: Database, sql:
 
     found = {"id": 0, "secret": 0}
     for path in (Path(place) / name for place, _, names in os.walk(folder) for name in names):
-        if not path.is_file():
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # the server removes files of its own
             continue
-        content = path.read_bytes()
         found["id"] += key.id.encode() in content
         found["secret"] += secret[17:].encode() in content
 

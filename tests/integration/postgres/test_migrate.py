@@ -233,7 +233,7 @@ async def test_a_killed_runner_leaves_nothing_and_no_lock(empty_url: str) -> Non
     await asyncio.gather(runner, return_exceptions=True)
 
     assert await states(empty_url, slow) == ["applied"] * NEWEST + ["pending"]
-    assert await migrate_up(empty_url, wait=timedelta(seconds=5)) == []
+    assert await migrate_up(empty_url, wait=timedelta(seconds=30)) == []
     await watcher.close()
 
 
