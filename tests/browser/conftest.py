@@ -57,7 +57,10 @@ def guarded(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[OpenPage]:
-    """Opens pages; at the end, nothing may have been complained about."""
+    """Opens pages; at the end, nothing may have been complained about.
+
+    Ask for the stage first: it has to be there as long as the pages, which would complain that it is gone.
+    """
     from tests.browser.watch import Watch
 
     with ExitStack() as stack:
@@ -87,6 +90,6 @@ def sign_in(page: "Page", secret: str) -> None:
 
 
 @pytest.fixture
-def page(open_page: OpenPage, stage: Stage) -> "Page":
+def page(stage: Stage, open_page: OpenPage) -> "Page":
     """The dashboard."""
     return open_page(stage.url).page

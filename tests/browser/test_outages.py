@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
 from playwright.sync_api import Route, expect
 
-from jobqueue.embedded import start_postgres, start_redis
+from jobqueue.embedded import PostgresServer, RedisServer, start_postgres, start_redis
 from jobqueue.repository.postgres.migrate import migrate_up
 from tests.browser.conftest import OpenPage
 from tests.browser.stage import Stage, staged
@@ -19,63 +19,96 @@ pytestmark = pytest.mark.timeout(180)
 HEALS_MS = 30_000
 
 
-def test_redis_away_is_said_and_heals(open_page: OpenPage, database_url: str, namespace: str) -> None:
-    with start_redis(appendonly=True) as redis, staged(redis.url, database_url, namespace) as stage:
-        watch = open_page(stage.url)
-        watch.expected += ["status of 503", "ERR_"]
-        live, banner = watch.page.locator(".side .link"), watch.page.locator(".banner")
-        expect(live).to_have_text("live")
-        expect(banner).to_have_count(0)
-
-        redis.kill()
-        expect(banner).to_contain_text("Redis cannot be reached", timeout=HEALS_MS)
-        expect(live).to_have_text("not up to date")
-        redis.restart()
-
-        expect(banner).to_have_count(0, timeout=HEALS_MS)
-        expect(live).to_have_text("live", timeout=HEALS_MS)
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """To be killed."""
+    with start_redis(appendonly=True) as server:
+        yield server
 
 
-def test_postgres_away_is_said_and_heals(open_page: OpenPage, redis_url: str, namespace: str) -> None:
-    with start_postgres() as postgres:
-        url = postgres.create_database("away")
-        with ThreadPoolExecutor() as aside:
-            aside.submit(lambda: asyncio.run(migrate_up(url))).result()
-        with staged(redis_url, url, namespace) as stage:
-            watch = open_page(stage.url)
-            watch.expected += ["status of 503", "status of 504"]
-            banner = watch.page.locator(".banner")
-            expect(watch.page.locator(".side .link")).to_have_text("live")
-            expect(banner).to_have_count(0)
-
-            postgres.kill()
-            expect(banner).to_contain_text("Postgres cannot be reached", timeout=HEALS_MS)
-            expect(watch.page.locator(".side .link")).to_have_text("live")
-            postgres.restart()
-
-            expect(banner).to_have_count(0, timeout=HEALS_MS)
+@pytest.fixture
+def over_redis(redis: RedisServer, database_url: str, namespace: str) -> Iterator[Stage]:
+    """A stage on that."""
+    with staged(redis.url, database_url, namespace) as stage:
+        yield stage
 
 
-def test_without_postgres_it_shows_what_redis_knows(open_page: OpenPage, redis_url: str, namespace: str) -> None:
+def test_redis_away_is_said_and_heals(redis: RedisServer, over_redis: Stage, open_page: OpenPage) -> None:
+    watch = open_page(over_redis.url)
+    watch.expected += ["status of 503", "status of 504", "ERR_"]
+    live, banner = watch.page.locator(".side .link"), watch.page.locator(".banner")
+    expect(live).to_have_text("live")
+    expect(banner).to_have_count(0)
+
+    redis.kill()
+    expect(banner).to_contain_text("Redis cannot be reached", timeout=HEALS_MS)
+    expect(live).to_have_text("not up to date")
+    redis.restart()
+
+    expect(banner).to_have_count(0, timeout=HEALS_MS)
+    expect(live).to_have_text("live", timeout=HEALS_MS)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """To be killed."""
+    with start_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def over_postgres(own_postgres: PostgresServer, redis_url: str, namespace: str) -> Iterator[Stage]:
+    """A stage on that."""
+    url = own_postgres.create_database("away")
+    with ThreadPoolExecutor() as aside:
+        aside.submit(lambda: asyncio.run(migrate_up(url))).result()
+    with staged(redis_url, url, namespace) as stage:
+        yield stage
+
+
+def test_postgres_away_is_said_and_heals(
+    own_postgres: PostgresServer, over_postgres: Stage, open_page: OpenPage
+) -> None:
+    watch = open_page(over_postgres.url)
+    watch.expected += ["status of 503", "status of 504"]
+    banner = watch.page.locator(".banner")
+    expect(watch.page.locator(".side .link")).to_have_text("live")
+    expect(banner).to_have_count(0)
+
+    own_postgres.kill()
+    expect(banner).to_contain_text("Postgres cannot be reached", timeout=HEALS_MS)
+    expect(watch.page.locator(".side .link")).to_have_text("live")
+    own_postgres.restart()
+
+    expect(banner).to_have_count(0, timeout=HEALS_MS)
+
+
+@pytest.fixture
+def bare(redis_url: str, namespace: str) -> Iterator[Stage]:
+    """A stage without Postgres."""
     with staged(redis_url, None, namespace) as stage:
-        (job,) = stage.enqueue("order.ship", order="A-17")
-        stage.until_dead(1)
-        watch = open_page(stage.url)
-        watch.expected.append("status of 404")
-        page = watch.page
-        expect(page.get_by_text("history needs Postgres")).to_be_visible()
-        expect(page.get_by_role("heading", name="Dead letters by error")).to_be_visible()
+        yield stage
 
-        page.goto(f"{stage.url}#/jobs")
-        expect(page.get_by_text("the history needs Postgres")).to_be_visible()
-        page.goto(f"{stage.url}#/dead")
-        page.get_by_role("table", name="Dead letters").get_by_role("link").first.click()
-        expect(page.get_by_label("Traceback of the last attempt", exact=True)).to_contain_text("CarrierError")
-        stage.shop.broken = False
-        page.get_by_role("button", name="Retry", exact=True).click()
 
-        expect(page.get_by_role("heading", name="This job has ended")).to_be_visible()
-        expect(page.locator("main")).to_contain_text(job)
+def test_without_postgres_it_shows_what_redis_knows(bare: Stage, open_page: OpenPage) -> None:
+    (job,) = bare.enqueue("order.ship", order="A-17")
+    bare.until_dead(1)
+    watch = open_page(bare.url)
+    watch.expected.append("status of 404")
+    page = watch.page
+    expect(page.get_by_text("history needs Postgres")).to_be_visible()
+    expect(page.get_by_role("heading", name="Dead letters by error")).to_be_visible()
+
+    page.goto(f"{bare.url}#/jobs")
+    expect(page.get_by_text("the history needs Postgres")).to_be_visible()
+    page.goto(f"{bare.url}#/dead")
+    page.get_by_role("table", name="Dead letters").get_by_role("link").first.click()
+    expect(page.get_by_label("Traceback of the last attempt", exact=True)).to_contain_text("CarrierError")
+    bare.shop.broken = False
+    page.get_by_role("button", name="Retry", exact=True).click()
+
+    expect(page.get_by_role("heading", name="This job has ended")).to_be_visible()
+    expect(page.locator("main")).to_contain_text(job)
 
 
 @pytest.mark.parametrize(

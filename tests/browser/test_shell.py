@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the dev extra")
 from playwright.sync_api import Page, expect
 
+from jobqueue.job import JobState
 from tests.browser.conftest import OpenPage
 from tests.browser.stage import Stage
 
@@ -26,7 +27,7 @@ SHIFTS = """() => new Promise(done => {
 
 
 def test_the_keyboard_searches_moves_opens_and_goes(stage: Stage, page: Page) -> None:
-    stage.enqueue("greet", many=3, name="Ada")
+    stage.until(JobState.COMPLETED, *stage.enqueue("greet", many=3, name="Ada"))  # rows that stay where they are
 
     page.keyboard.press("g")
     page.keyboard.press("j")
@@ -35,6 +36,7 @@ def test_the_keyboard_searches_moves_opens_and_goes(stage: Stage, page: Page) ->
     expect(page.get_by_label("Search")).to_be_focused()
     page.keyboard.type("jk?")
     expect(page.get_by_label("Search")).to_have_value("jk?")
+    expect(page.locator("[data-row]")).to_have_count(0)
     page.get_by_label("Search").fill("")
     page.get_by_label("Search").blur()
     expect(page.locator("[data-row]")).to_have_count(3)

@@ -1,6 +1,7 @@
 """The dashboard over a long history."""
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -12,7 +13,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed: 
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.stage import staged
+from tests.browser.stage import Stage, staged
 
 pytestmark = pytest.mark.timeout(240)
 MANY = 100_000
@@ -24,32 +25,36 @@ COLUMNS = (
 )
 
 
-def test_a_history_of_100_000_jobs_is_paged_searched_and_charted(
-    redis_url: str, database_url: str, namespace: str, open_page: OpenPage
-) -> None:
+@pytest.fixture
+def full(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage]:
+    """A stage with a long history."""
     with ThreadPoolExecutor() as aside:
         aside.submit(lambda: asyncio.run(fill(database_url, namespace))).result()
     with staged(redis_url, database_url, namespace, worker=False) as stage:
-        page = open_page(f"{stage.url}#/overview").page
-        page.context.set_default_timeout(PATIENT_MS)
-        expect(page.locator(".legend")).to_contain_text("completed", timeout=PATIENT_MS)
-        failures = page.get_by_role("table", name="Failures by task and error")
-        expect(failures.locator("[data-row]")).to_have_count(8, timeout=PATIENT_MS)
-        rows = page.locator("[data-row]")
+        yield stage
 
-        page.goto(f"{stage.url}#/jobs")
-        expect(rows).to_have_count(50, timeout=PATIENT_MS)
-        page.get_by_role("button", name="Show more").click()
-        expect(rows).to_have_count(100, timeout=PATIENT_MS)
-        page.get_by_label("State").select_option("dead")
-        page.get_by_label("Task").fill("task.10")
-        page.get_by_label("Task").press("Enter")
-        expect(rows).to_have_count(50, timeout=PATIENT_MS)
-        page.goto(f"{stage.url}#/jobs?q=order77777")
 
-        expect(rows).to_have_count(1, timeout=PATIENT_MS)
-        rows.get_by_role("link").click()
-        expect(page.get_by_label("Payload", exact=True)).to_contain_text("order77777", timeout=PATIENT_MS)
+def test_a_history_of_100_000_jobs_is_paged_searched_and_charted(full: Stage, open_page: OpenPage) -> None:
+    page = open_page(f"{full.url}#/overview").page
+    page.context.set_default_timeout(PATIENT_MS)
+    expect(page.locator(".legend")).to_contain_text("completed", timeout=PATIENT_MS)
+    failures = page.get_by_role("table", name="Failures by task and error")
+    expect(failures.locator("[data-row]")).to_have_count(8, timeout=PATIENT_MS)
+    rows = page.locator("[data-row]")
+
+    page.goto(f"{full.url}#/jobs")
+    expect(rows).to_have_count(50, timeout=PATIENT_MS)
+    page.get_by_role("button", name="Show more").click()
+    expect(rows).to_have_count(100, timeout=PATIENT_MS)
+    page.get_by_label("State").select_option("dead")
+    page.get_by_label("Task").fill("task.10")
+    page.get_by_label("Task").press("Enter")
+    expect(rows).to_have_count(50, timeout=PATIENT_MS)
+    page.goto(f"{full.url}#/jobs?q=order77777")
+
+    expect(rows).to_have_count(1, timeout=PATIENT_MS)
+    rows.get_by_role("link").click()
+    expect(page.get_by_label("Payload", exact=True)).to_contain_text("order77777", timeout=PATIENT_MS)
 
 
 async def fill(url: str, namespace: str) -> None:
