@@ -198,10 +198,18 @@ class _Door:
         self._idle.pop(connection, None)
 
     async def sweep(self) -> None:
-        """End what is too slow, until cancelled."""
+        """End what is too slow, until cancelled.
+
+        After we were stopped, or the loop was blocked, what came meanwhile is read first.
+        """
+        pause_s, was_late = min(_SWEEP_S, self.bounds.head_s / 2), False
         while True:
-            await asyncio.sleep(min(_SWEEP_S, self.bounds.head_s / 2))
+            began = self.now()
+            await asyncio.sleep(pause_s)
             now = self.now()
+            was_late = not was_late and now - began > 2 * pause_s  # once: a loop that is always late sweeps, too
+            if was_late:
+                continue
             for connection in [each for each in self._open if each.is_late(now)]:
                 _log.debug("connection.too_slow", peer=connection.peer)
                 connection.abort()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -145,6 +146,15 @@ async def test_a_slow_head_after_a_good_request_is_closed_too() -> None:
 
     assert b"200 OK" in first
     assert rest == b""
+
+
+async def test_a_request_that_came_while_we_were_stopped_is_answered() -> None:
+    """It waited in the socket for longer than a head may take, and was cut unread."""
+    async with peer(application(), Bounds(head_s=0.2)) as (_, reader, writer):
+        time.sleep(0.5)  # noqa: ASYNC251 - as a process that is stopped
+        writer.write(HEAD + b"\r\n")
+
+        assert b"200 OK" in await reader.readuntil(b"hello")
 
 
 async def test_an_idle_connection_is_closed_and_a_quick_one_kept() -> None:
