@@ -9,8 +9,9 @@ import pytest
 
 from jobqueue.app import JobQueue
 from jobqueue.registry import Registry
+from jobqueue.retry import RetryPolicy
 from jobqueue.runner import Worker
-from tests.integration.api.conftest import Api, Serve
+from tests.integration.api.conftest import HOUR, Api, Serve
 from testutil.eventually import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -339,7 +340,7 @@ async def test_queries_are_as_strict_as_bodies(bare_api: Api, query: str) -> Non
 async def test_a_job_is_followed_to_its_end_with_every_attempt(api: Api, registry: Registry) -> None:
     failures = iter([True, False])
 
-    @registry.task("flaky")
+    @registry.task("flaky", retry=RetryPolicy(base=HOUR, max_delay=HOUR, jitter="none"))  # until it is asked for
     async def flaky(token: str) -> dict[str, str]:
         if next(failures):
             raise ValueError("not yet")

@@ -17,7 +17,7 @@ from jobqueue.repository.postgres.executions import PostgresExecutions
 from jobqueue.repository.postgres.migrate import migrate_down, migrate_up
 from jobqueue.repository.postgres.minute import LIMITS_MS, took
 from jobqueue.repository.postgres.queries import EXECUTIONS as SQL
-from tests.integration.postgres.journal import NOW_MS, execution
+from tests.integration.postgres.journal import NOW_MS, execution, now_ms
 from tests.integration.postgres.minutes import differences
 
 pytestmark = pytest.mark.usefixtures("exact_minutes")
@@ -176,7 +176,7 @@ async def test_minutes_are_recounted_by_hand(archive: PostgresArchive, sql: asyn
 
 async def test_counts_go_with_their_days(archive: PostgresArchive, sql: asyncpg.Connection) -> None:
     for days in (0, 7, 8, 30, 31):
-        late: dict[str, Any] = {"started_ms": NOW_MS - days * DAY_MS, "duration_ms": 0.0}
+        late: dict[str, Any] = {"started_ms": now_ms() - days * DAY_MS, "duration_ms": 0.0}
         await ship(archive, execution(1, **late), execution(2, outcome="dead", **late))
 
     await archive.retire(keep_successes=timedelta(days=7), keep_failures=timedelta(days=30))

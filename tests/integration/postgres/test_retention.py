@@ -14,7 +14,7 @@ from jobqueue.record import Execution
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.database import Database
 from tests.integration.postgres.conftest import Connect
-from tests.integration.postgres.journal import NOW_MS, dead_letter, execution
+from tests.integration.postgres.journal import dead_letter, execution, now_ms
 
 pytestmark = pytest.mark.usefixtures("exact_minutes")
 
@@ -34,7 +34,7 @@ async def partitions(sql: asyncpg.Connection) -> set[str]:
 
 
 def ended(days_ago: int, number: int = 1, **changes: Any) -> Execution:
-    return execution(number, started_ms=NOW_MS - days_ago * DAY_MS, duration_ms=0.0, **changes)
+    return execution(number, started_ms=now_ms() - days_ago * DAY_MS, duration_ms=0.0, **changes)
 
 
 async def ship(archive: PostgresArchive, *executions: Execution) -> None:
@@ -176,7 +176,7 @@ async def test_days_are_utc_whatever_the_zone_of_the_session(
 ) -> None:
     await sql.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET timezone = '{zone}'")
     await sql.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET datestyle = 'German'")
-    start_of_day = NOW_MS - NOW_MS % DAY_MS
+    start_of_day = now_ms() // DAY_MS * DAY_MS
 
     await ship(archive, *(execution(n, started_ms=start_of_day - n, duration_ms=0.0) for n in (0, 1)))
 
