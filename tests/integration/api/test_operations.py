@@ -321,8 +321,10 @@ async def test_a_change_that_fails_half_way_leaves_a_row_too(
     queue: JobQueue, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows were written after a good end only: a pause whose answer failed had none, nor had a purge out of time."""
-    guarded = await serve(queue, settings=ApiSettings(timeout=timedelta(seconds=2)))
-    admin = guarded.holding(await make_key(queue))
+    guarded = await serve(queue)
+    hurried = await serve(queue, settings=ApiSettings(timeout=timedelta(seconds=2)))
+    secret = await make_key(queue)
+    admin = guarded.holding(secret)
     await queue.enqueue(Job("a", queue="mail"))
 
     async def away(*_: object, **__: object) -> None:
@@ -340,7 +342,8 @@ async def test_a_change_that_fails_half_way_leaves_a_row_too(
     for fails in (hangs, broken, away):
         with monkeypatch.context() as patch:
             patch.setattr(queue, "purge", fails)
-            response = await admin.call("POST", "/api/v1/queues/mail/purge", json={"confirm": "mail"})
+            caller = hurried.holding(secret) if fails is hangs else admin
+            response = await caller.call("POST", "/api/v1/queues/mail/purge", json={"confirm": "mail"})
             assert response.status >= 500
     await admin.refused("conflict", "POST", "/queues/mail/purge", json={"confirm": "other"})
     with monkeypatch.context() as patch:
