@@ -505,7 +505,7 @@ async def test_thousands_of_connections_leave_nothing_behind(redis_url: str) -> 
             proxy.heal()
             await eventually(lambda: proxy.connections == 0, within_s=LIMIT_S)
 
-    await eventually(lambda: len(asyncio.all_tasks()) == tasks, within_s=LIMIT_S)
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks, within_s=LIMIT_S)
     await eventually(lambda: _sockets() <= sockets, within_s=LIMIT_S)
 
 
@@ -549,8 +549,6 @@ async def test_a_replica_follows_through_it(own_server: RedisServer) -> None:
     with start_redis(appendonly=False) as replica:
         async with fault_proxy(own_server.url) as proxy, fault_proxy(replica.url) as behind:
             proxy.drop_reply(b"NEVER")
-            # It would wait 5 s for more replicas to copy itself to.
-            await ask(proxy, "CONFIG SET repl-diskless-sync-delay 0", b"+OK\r\n")
             await ask(proxy, "SET a 1", b"+OK\r\n")
             await ask(behind, f"REPLICAOF 127.0.0.1 {proxy.port}", b"+OK\r\n")
             await eventually(lambda: _has(behind, "a"), within_s=LIMIT_S)
