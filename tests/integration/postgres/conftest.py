@@ -1,6 +1,5 @@
 """What tests of Postgres share: names for its fixtures, and a look at the whole of a database."""
 
-import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -20,8 +19,6 @@ from tests.integration.postgres.minutes import differences
 Connect = Callable[[PostgresSettings | str], Database]
 
 PATIENCE = timedelta(seconds=30)
-
-_names = (f"test_{number}" for number in itertools.count())
 
 
 @pytest.fixture
