@@ -72,12 +72,16 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def database_url(postgres: PostgresServer) -> str:
+def database_url(postgres: PostgresServer) -> Iterator[str]:
     """A migrated database of this test's own."""
-    return postgres.create_database(f"test_{next(_numbers)}", template="migrated")
+    name = f"test_{next(_numbers)}"
+    yield postgres.create_database(name, template="migrated")
+    postgres.drop_database(name)
 
 
 @pytest.fixture
-def empty_database_url(postgres: PostgresServer) -> str:
+def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
     """A database of this test's own, without our schema."""
-    return postgres.create_database(f"test_{next(_numbers)}")
+    name = f"test_{next(_numbers)}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)

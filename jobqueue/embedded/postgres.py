@@ -81,6 +81,14 @@ class PostgresServer(Server):
         self._sql(f"CREATE DATABASE {_identifier(name)} TEMPLATE {_identifier(template)}")
         return self._url(name)
 
+    def drop_database(self, name: str) -> None:
+        """Remove a database with all that is in it; connections to it are ended.
+
+        Raises:
+            EmbeddedServerError: there is no database of this name.
+        """
+        self._sql(f"DROP DATABASE {_identifier(name)} WITH (FORCE)")
+
     def _supervise(self, home: Home) -> Supervisor:
         self._account = server_account(home)
         # A fast shutdown writes a checkpoint, an immediate one leaves recovery to the next start, if any.

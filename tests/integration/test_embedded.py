@@ -89,6 +89,16 @@ def test_a_database_is_a_copy_of_its_template(servers: Servers) -> None:
     assert query(copy, "SELECT answer FROM made_once") == 7
 
 
+async def test_a_database_is_dropped_though_somebody_is_connected(servers: Servers) -> None:
+    connection = await asyncpg.connect(servers.postgres.create_database("doomed"))
+    servers.postgres.drop_database("doomed")
+
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await connection.fetchval("SELECT 1")
+    with pytest.raises(EmbeddedServerError, match='"doomed" does not exist'):
+        servers.postgres.drop_database("doomed")
+
+
 def test_a_database_that_exists_is_refused(servers: Servers) -> None:
     servers.postgres.create_database("twice")
 

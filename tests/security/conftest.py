@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.faults.conftest import database_url, postgres, registry, scene, short_block, stored_scene
+from tests.faults.conftest import registry, scene, short_block, stored_scene
 
-__all__ = ["database_url", "logging_as_before", "postgres", "registry", "scene", "short_block", "stored_scene"]
+__all__ = ["logging_as_before", "registry", "scene", "short_block", "stored_scene"]
 
 
 @pytest.fixture(autouse=True)

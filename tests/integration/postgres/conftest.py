@@ -10,7 +10,6 @@ import pytest
 
 from jobqueue.broker.base import Broker
 from jobqueue.config import PostgresSettings
-from jobqueue.embedded import PostgresServer
 from jobqueue.repository.postgres.archive import PostgresArchive
 from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.dead_letters import PostgresDeadLetters
@@ -19,21 +18,6 @@ from tests.integration.postgres.minutes import differences
 Connect = Callable[[PostgresSettings | str], Database]
 
 PATIENCE = timedelta(seconds=30)
-
-
-@pytest.fixture
-def server(postgres: PostgresServer) -> PostgresServer:
-    return postgres
-
-
-@pytest.fixture
-def url(database_url: str) -> str:
-    return database_url
-
-
-@pytest.fixture
-def empty_url(empty_database_url: str) -> str:
-    return empty_database_url
 
 
 @pytest.fixture
@@ -73,18 +57,18 @@ async def archive(database: Database) -> PostgresArchive:
 
 
 @pytest.fixture
-async def exact_minutes(url: str) -> AsyncIterator[None]:
+async def exact_minutes(database_url: str) -> AsyncIterator[None]:
     """Whatever the test did, every execution that is in the history is counted once."""
     yield
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database_url)
     assert await differences(connection) == []
     await connection.close()
 
 
 @pytest.fixture
-async def sql(url: str) -> AsyncIterator[asyncpg.Connection]:
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to look with, and to disturb with."""
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
 

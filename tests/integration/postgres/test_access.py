@@ -161,11 +161,13 @@ async def test_a_cursor_of_another_store_is_refused(database: Database) -> None:
 
 
 async def test_keys_that_were_made_before_postgres_came_are_void_and_not_forgotten(
-    url: str, redis_url: str, namespace: str
+    database_url: str, redis_url: str, namespace: str
 ) -> None:
     """Otherwise an API on loopback that had keys would be open to everybody once DATABASE_URL is set."""
     given = {"REDIS_URL": redis_url, "JOBQUEUE_NAMESPACE": namespace}
-    before, after = (wire(Settings.load({}, overrides=each)) for each in (given, {**given, "DATABASE_URL": url}))
+    before, after = (
+        wire(Settings.load({}, overrides=each)) for each in (given, {**given, "DATABASE_URL": database_url})
+    )
     assert before.access is not None
     assert after.access is not None
     _, key = mint("billing", kind=Kind.CLIENT, created_by="t", now=NOW)

@@ -367,10 +367,10 @@ async def test_f77_deleting_and_requeueing_at_once_never_does_both(
 
 
 async def test_a_deletion_that_waited_for_a_requeue_deletes_nothing(
-    archive: PostgresArchive, letters: PostgresDeadLetters, sql: asyncpg.Connection, url: str
+    archive: PostgresArchive, letters: PostgresDeadLetters, sql: asyncpg.Connection, database_url: str
 ) -> None:
     await ship(archive, dead_letter(1))
-    watcher = await asyncpg.connect(url)
+    watcher = await asyncpg.connect(database_url)
 
     async with asyncio.timeout(30), sql.transaction():
         await sql.execute("UPDATE jobqueue.dead_letters SET state = 'requeueing', requeued_at = now()")

@@ -72,50 +72,52 @@ def more() -> list[Migration]:
     ]
 
 
-async def test_up_and_down_and_up_again(empty_url: str) -> None:
-    before = await dump(empty_url)
-    ran = await migrate_up(empty_url)
-    schema = await dump(empty_url)
+async def test_up_and_down_and_up_again(empty_database_url: str) -> None:
+    before = await dump(empty_database_url)
+    ran = await migrate_up(empty_database_url)
+    schema = await dump(empty_database_url)
 
     assert [each.version for each in ran] == list(range(1, NEWEST + 1))
-    assert await migrate_up(empty_url) == []
-    back = await migrate_down(empty_url, to=0)
+    assert await migrate_up(empty_database_url) == []
+    back = await migrate_down(empty_database_url, to=0)
     assert [each.version for each in back] == list(range(NEWEST, 0, -1))
-    assert await dump(empty_url) == before == []
-    await migrate_up(empty_url)
-    assert await dump(empty_url) == schema
+    assert await dump(empty_database_url) == before == []
+    await migrate_up(empty_database_url)
+    assert await dump(empty_database_url) == schema
 
 
-async def test_down_takes_partitions_and_data_with_it(url: str, sql: asyncpg.Connection) -> None:
+async def test_down_takes_partitions_and_data_with_it(database_url: str, sql: asyncpg.Connection) -> None:
     await sql.execute("SELECT jobqueue.ensure_partitions(ARRAY['2026-01-01'::date])")
 
-    await migrate_down(url, to=0)
+    await migrate_down(database_url, to=0)
 
     assert await sql.fetchval("SELECT to_regnamespace('jobqueue')") is None
 
 
-async def test_one_step_at_a_time_and_to_a_version(empty_url: str, more: list[Migration]) -> None:
-    assert len(await migrate_up(empty_url, to=NEWEST, migrations=more)) == NEWEST
-    assert [each.file for each in await migrate_up(empty_url, migrations=more)] == [
+async def test_one_step_at_a_time_and_to_a_version(empty_database_url: str, more: list[Migration]) -> None:
+    assert len(await migrate_up(empty_database_url, to=NEWEST, migrations=more)) == NEWEST
+    assert [each.file for each in await migrate_up(empty_database_url, migrations=more)] == [
         more[-2].up.file,
         more[-1].up.file,
     ]
-    assert [each.file for each in await migrate_down(empty_url, migrations=more)] == [more[-1].down.file]
-    assert [each.file for each in await migrate_down(empty_url, to=NEWEST, migrations=more)] == [more[-2].down.file]
-    assert await migrate_down(empty_url, to=NEWEST, migrations=more) == []
-    assert await states(empty_url, more) == ["applied"] * NEWEST + ["pending"] * 2
+    assert [each.file for each in await migrate_down(empty_database_url, migrations=more)] == [more[-1].down.file]
+    assert [each.file for each in await migrate_down(empty_database_url, to=NEWEST, migrations=more)] == [
+        more[-2].down.file
+    ]
+    assert await migrate_down(empty_database_url, to=NEWEST, migrations=more) == []
+    assert await states(empty_database_url, more) == ["applied"] * NEWEST + ["pending"] * 2
 
 
 @pytest.mark.parametrize("to", [-1, 99])
-async def test_an_unknown_version_is_refused(empty_url: str, to: int) -> None:
+async def test_an_unknown_version_is_refused(empty_database_url: str, to: int) -> None:
     with pytest.raises(ConfigError, match=f"no migration {to}; this jobqueue has 1 to {NEWEST}"):
-        await migrate_up(empty_url, to=to)
+        await migrate_up(empty_database_url, to=to)
 
 
-async def test_status_tells_applied_from_pending(empty_url: str, more: list[Migration]) -> None:
-    nothing = await migration_status(empty_url, migrations=more)
-    await migrate_up(empty_url, to=NEWEST, migrations=more)
-    some = await migration_status(empty_url, migrations=more)
+async def test_status_tells_applied_from_pending(empty_database_url: str, more: list[Migration]) -> None:
+    nothing = await migration_status(empty_database_url, migrations=more)
+    await migrate_up(empty_database_url, to=NEWEST, migrations=more)
+    some = await migration_status(empty_database_url, migrations=more)
 
     assert pending(nothing) == nothing
     assert [each.version for each in pending(some)] == [NEWEST + 1, NEWEST + 2]
@@ -124,106 +126,110 @@ async def test_status_tells_applied_from_pending(empty_url: str, more: list[Migr
     assert some[0].name == more[0].name
 
 
-async def test_a_dry_run_shows_the_sql_and_changes_nothing(empty_url: str) -> None:
-    shown = await migrate_up(empty_url, dry_run=True)
+async def test_a_dry_run_shows_the_sql_and_changes_nothing(empty_database_url: str) -> None:
+    shown = await migrate_up(empty_database_url, dry_run=True)
 
     assert "CREATE TABLE jobqueue.executions" in shown[0].sql
-    assert await dump(empty_url) == []
-    await migrate_up(empty_url)
-    before = await dump(empty_url)
-    assert "DROP TABLE jobqueue.executions" in (await migrate_down(empty_url, to=0, dry_run=True))[-1].sql
-    assert await dump(empty_url) == before
+    assert await dump(empty_database_url) == []
+    await migrate_up(empty_database_url)
+    before = await dump(empty_database_url)
+    assert "DROP TABLE jobqueue.executions" in (await migrate_down(empty_database_url, to=0, dry_run=True))[-1].sql
+    assert await dump(empty_database_url) == before
 
 
-async def test_a_changed_file_stops_everything(empty_url: str, more: list[Migration]) -> None:
-    await migrate_up(empty_url, migrations=more)
+async def test_a_changed_file_stops_everything(empty_database_url: str, more: list[Migration]) -> None:
+    await migrate_up(empty_database_url, migrations=more)
     changed = list(more)
     changed[-2] = replace(more[-2], up=replace(more[-2].up, sql=more[-2].up.sql + "-- more\n"))
 
-    assert await states(empty_url, changed) == ["applied"] * NEWEST + ["changed", "applied"]
+    assert await states(empty_database_url, changed) == ["applied"] * NEWEST + ["changed", "applied"]
     for migrate in (migrate_up, migrate_down):
         with pytest.raises(RepositoryError, match=r"step2 was changed after it was applied|bring the file back"):
-            await migrate(empty_url, migrations=changed)
-    assert await states(empty_url, more) == ["applied"] * (NEWEST + 2)
+            await migrate(empty_database_url, migrations=changed)
+    assert await states(empty_database_url, more) == ["applied"] * (NEWEST + 2)
 
 
-async def test_line_ends_are_no_change(empty_url: str, more: list[Migration]) -> None:
-    await migrate_up(empty_url, migrations=more)
+async def test_line_ends_are_no_change(empty_database_url: str, more: list[Migration]) -> None:
+    await migrate_up(empty_database_url, migrations=more)
     windows = [replace(each, up=replace(each.up, sql=each.up.sql.replace("\n", "\r\n"))) for each in more]
 
-    assert await migrate_up(empty_url, migrations=windows) == []
+    assert await migrate_up(empty_database_url, migrations=windows) == []
 
 
-async def test_a_newer_database_is_left_alone(empty_url: str, more: list[Migration]) -> None:
-    await migrate_up(empty_url, migrations=more)
+async def test_a_newer_database_is_left_alone(empty_database_url: str, more: list[Migration]) -> None:
+    await migrate_up(empty_database_url, migrations=more)
     older = more[:-1]
 
-    assert await states(empty_url, older) == ["applied"] * (NEWEST + 1) + ["unknown"]
-    assert await migrate_up(empty_url, migrations=older) == []
+    assert await states(empty_database_url, older) == ["applied"] * (NEWEST + 1) + ["unknown"]
+    assert await migrate_up(empty_database_url, migrations=older) == []
     with pytest.raises(RepositoryError, match=f"migration {NEWEST + 2:04d} was applied by a newer jobqueue"):
-        await migrate_down(empty_url, migrations=older)
+        await migrate_down(empty_database_url, migrations=older)
 
 
-async def test_a_failing_file_leaves_nothing_behind_and_names_its_line(empty_url: str, more: list[Migration]) -> None:
+async def test_a_failing_file_leaves_nothing_behind_and_names_its_line(
+    empty_database_url: str, more: list[Migration]
+) -> None:
     broken = [*more[:-1], step(NEWEST + 2, "CREATE TABLE jobqueue.two (id int);\n\nSELECT nonsense();")]
 
     with pytest.raises(
         RepositoryError, match=rf"{broken[-1].up.file} line 3 failed and left nothing behind: .*nonsense\(\)"
     ):
-        await migrate_up(empty_url, migrations=broken)
+        await migrate_up(empty_database_url, migrations=broken)
 
-    assert await states(empty_url, broken) == ["applied"] * (NEWEST + 1) + ["pending"]
-    assert len(await migrate_up(empty_url, migrations=more)) == 1
+    assert await states(empty_database_url, broken) == ["applied"] * (NEWEST + 1) + ["pending"]
+    assert len(await migrate_up(empty_database_url, migrations=more)) == 1
 
 
-async def test_a_file_that_does_not_record_itself_is_refused(empty_url: str, more: list[Migration]) -> None:
+async def test_a_file_that_does_not_record_itself_is_refused(empty_database_url: str, more: list[Migration]) -> None:
     silent = replace(more[-1], up=Script(more[-1].up.file, "CREATE TABLE jobqueue.two (id int);"))
     with pytest.raises(RepositoryError, match="does not record itself"):
-        await migrate_up(empty_url, migrations=[*more[:-1], silent])
-    assert await states(empty_url, more) == ["applied"] * (NEWEST + 1) + ["pending"]
+        await migrate_up(empty_database_url, migrations=[*more[:-1], silent])
+    assert await states(empty_database_url, more) == ["applied"] * (NEWEST + 1) + ["pending"]
 
-    await migrate_up(empty_url, migrations=more)
+    await migrate_up(empty_database_url, migrations=more)
     silent = replace(more[-1], down=Script(more[-1].down.file, "DROP TABLE jobqueue.two;"))
     with pytest.raises(RepositoryError, match="does not record itself"):
-        await migrate_down(empty_url, migrations=[*more[:-1], silent])
-    assert await states(empty_url, more) == ["applied"] * (NEWEST + 2)
+        await migrate_down(empty_database_url, migrations=[*more[:-1], silent])
+    assert await states(empty_database_url, more) == ["applied"] * (NEWEST + 2)
 
 
-async def test_a_file_may_run_without_a_transaction(empty_url: str) -> None:
+async def test_a_file_may_run_without_a_transaction(empty_database_url: str) -> None:
     up = "-- a comment; with a semicolon;\nCREATE INDEX CONCURRENTLY extra\n ON jobqueue.dead_letters (type); "
     concurrent = step(NEWEST + 1, up, "DROP INDEX CONCURRENTLY jobqueue.extra;", head="-- jobqueue: no transaction\n")
     known = [*find_migrations(), concurrent]
 
-    await asyncio.gather(migrate_up(empty_url, migrations=known), migrate_up(empty_url, migrations=known))
-    assert await states(empty_url, known) == ["applied"] * (NEWEST + 1)
-    assert any("extra" in row["what"] for row in await dump(empty_url))
+    await asyncio.gather(
+        migrate_up(empty_database_url, migrations=known), migrate_up(empty_database_url, migrations=known)
+    )
+    assert await states(empty_database_url, known) == ["applied"] * (NEWEST + 1)
+    assert any("extra" in row["what"] for row in await dump(empty_database_url))
 
-    await migrate_down(empty_url, migrations=known)
-    assert not any("extra" in row["what"] for row in await dump(empty_url))
+    await migrate_down(empty_database_url, migrations=known)
+    assert not any("extra" in row["what"] for row in await dump(empty_database_url))
 
 
-async def test_many_runners_at_once_apply_each_file_once(empty_url: str) -> None:
-    ran = await asyncio.gather(*(migrate_up(empty_url) for _ in range(8)))
+async def test_many_runners_at_once_apply_each_file_once(empty_database_url: str) -> None:
+    ran = await asyncio.gather(*(migrate_up(empty_database_url) for _ in range(8)))
 
     assert sorted(len(each) for each in ran) == [0] * 7 + [NEWEST]
-    assert await states(empty_url, find_migrations()) == ["applied"] * NEWEST
+    assert await states(empty_database_url, find_migrations()) == ["applied"] * NEWEST
 
 
-async def test_a_runner_waits_no_longer_than_it_is_told(empty_url: str) -> None:
-    other = await asyncpg.connect(empty_url)
+async def test_a_runner_waits_no_longer_than_it_is_told(empty_database_url: str) -> None:
+    other = await asyncpg.connect(empty_database_url)
     await other.execute("SELECT pg_advisory_lock(7453010700000002)")
 
     with pytest.raises(RepositoryUnavailable, match="another migration runs"):
-        await migrate_up(empty_url, wait=timedelta(milliseconds=100))
+        await migrate_up(empty_database_url, wait=timedelta(milliseconds=100))
 
     await other.close()
-    assert len(await migrate_up(empty_url)) == NEWEST
+    assert len(await migrate_up(empty_database_url)) == NEWEST
 
 
-async def test_a_killed_runner_leaves_nothing_and_no_lock(empty_url: str) -> None:
+async def test_a_killed_runner_leaves_nothing_and_no_lock(empty_database_url: str) -> None:
     slow = [*find_migrations(), step(NEWEST + 1, "CREATE TABLE jobqueue.one (id int); SELECT pg_sleep(60);")]
-    runner = asyncio.create_task(migrate_up(empty_url, migrations=slow))
-    watcher = await asyncpg.connect(empty_url)
+    runner = asyncio.create_task(migrate_up(empty_database_url, migrations=slow))
+    watcher = await asyncpg.connect(empty_database_url)
     async with asyncio.timeout(30):
         sleepers = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         while not await watcher.fetchval(sleepers):  # noqa: ASYNC110 - the server has no event for us
@@ -232,13 +238,13 @@ async def test_a_killed_runner_leaves_nothing_and_no_lock(empty_url: str) -> Non
     runner.cancel()
     await asyncio.gather(runner, return_exceptions=True)
 
-    assert await states(empty_url, slow) == ["applied"] * NEWEST + ["pending"]
-    assert await migrate_up(empty_url, wait=timedelta(seconds=30)) == []
+    assert await states(empty_database_url, slow) == ["applied"] * NEWEST + ["pending"]
+    assert await migrate_up(empty_database_url, wait=timedelta(seconds=30)) == []
     await watcher.close()
 
 
-async def test_a_connection_of_ones_own_may_be_used(empty_url: str) -> None:
-    connection = await asyncpg.connect(empty_url)
+async def test_a_connection_of_ones_own_may_be_used(empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
 
     await migrate_up(connection)
 
@@ -260,46 +266,46 @@ def psql(url: str, file: Path) -> None:
     subprocess.run([program, *arguments], check=True, capture_output=True, text=True, timeout=30)
 
 
-async def test_psql_leaves_the_same_state_as_the_runner(server: PostgresServer, empty_url: str) -> None:
-    by_runner = server.create_database(f"{empty_url.rpartition('/')[2]}_runner")
+async def test_psql_leaves_the_same_state_as_the_runner(postgres: PostgresServer, empty_database_url: str) -> None:
+    by_runner = postgres.create_database(f"{empty_database_url.rpartition('/')[2]}_runner")
     await migrate_up(by_runner)
 
     for migration in find_migrations():
-        psql(empty_url, MIGRATIONS / migration.up.file)
+        psql(empty_database_url, MIGRATIONS / migration.up.file)
 
-    assert await dump(empty_url) == await dump(by_runner)
-    statuses = await migration_status(empty_url)
+    assert await dump(empty_database_url) == await dump(by_runner)
+    statuses = await migration_status(empty_database_url)
     assert [(each.state, each.by_psql) for each in statuses] == [(MigrationState.APPLIED, True)] * NEWEST
-    assert await migrate_up(empty_url) == []
+    assert await migrate_up(empty_database_url) == []
 
 
-async def test_psql_takes_back_what_the_runner_did(empty_url: str) -> None:
-    await migrate_up(empty_url)
+async def test_psql_takes_back_what_the_runner_did(empty_database_url: str) -> None:
+    await migrate_up(empty_database_url)
 
     for migration in reversed(find_migrations()):
-        psql(empty_url, MIGRATIONS / migration.down.file)
+        psql(empty_database_url, MIGRATIONS / migration.down.file)
 
-    assert await dump(empty_url) == []
-    assert len(await migrate_up(empty_url)) == NEWEST
+    assert await dump(empty_database_url) == []
+    assert len(await migrate_up(empty_database_url)) == NEWEST
 
 
-async def test_a_schema_made_beforehand_by_an_administrator_is_used(empty_url: str) -> None:
-    connection = await asyncpg.connect(empty_url)
+async def test_a_schema_made_beforehand_by_an_administrator_is_used(empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
     await connection.execute("CREATE SCHEMA jobqueue")
     await connection.close()
 
-    assert len(await migrate_up(empty_url)) == NEWEST
+    assert len(await migrate_up(empty_database_url)) == NEWEST
 
 
-async def test_objects_of_others_stop_the_way_down(url: str, sql: asyncpg.Connection) -> None:
+async def test_objects_of_others_stop_the_way_down(database_url: str, sql: asyncpg.Connection) -> None:
     await sql.execute("CREATE VIEW public.mine AS SELECT job_id FROM jobqueue.dead_letters")
 
     with pytest.raises(RepositoryError, match="other objects depend on it"):
-        await migrate_down(url, to=0)
+        await migrate_down(database_url, to=0)
 
     assert await sql.fetchval("SELECT count(*) FROM mine") == 0
 
 
-async def test_two_databases_are_two_worlds(server: PostgresServer, empty_url: str) -> None:
-    assert len(await migrate_up(empty_url)) == NEWEST
-    assert await states(sibling(server.url, "postgres"), find_migrations()) == ["pending"] * NEWEST
+async def test_two_databases_are_two_worlds(postgres: PostgresServer, empty_database_url: str) -> None:
+    assert len(await migrate_up(empty_database_url)) == NEWEST
+    assert await states(sibling(postgres.url, "postgres"), find_migrations()) == ["pending"] * NEWEST

@@ -150,12 +150,14 @@ async def test_classes_of_duration_are_the_same_in_postgres(sql: asyncpg.Connect
     assert [row[0] for row in theirs] == [took("completed", each) for each in durations]
 
 
-async def test_the_migration_counts_what_is_there(archive: PostgresArchive, url: str, sql: asyncpg.Connection) -> None:
+async def test_the_migration_counts_what_is_there(
+    archive: PostgresArchive, database_url: str, sql: asyncpg.Connection
+) -> None:
     random = Random(1)
     await ship(archive, *(some(random, n, "mail") for n in range(500)))
-    await migrate_down(url, to=6)
+    await migrate_down(database_url, to=6)
 
-    await migrate_up(url)
+    await migrate_up(database_url)
 
     assert await total(sql) == (500, 500)
 

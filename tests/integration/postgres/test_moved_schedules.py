@@ -31,10 +31,10 @@ class Processes:
 
 
 @pytest.fixture
-async def processes(redis_url: str, url: str, namespace: str) -> AsyncIterator[Processes]:
+async def processes(redis_url: str, database_url: str, namespace: str) -> AsyncIterator[Processes]:
     def make(*, postgres: bool) -> Parts:
         given: dict[str, object] = {"REDIS_URL": redis_url, "JOBQUEUE_NAMESPACE": namespace}
-        return wire(Settings.load({}, overrides=given | ({"DATABASE_URL": url} if postgres else {})))
+        return wire(Settings.load({}, overrides=given | ({"DATABASE_URL": database_url} if postgres else {})))
 
     processes = Processes(make(postgres=False), make)
     yield processes

@@ -224,10 +224,10 @@ async def test_a_transaction_whose_error_was_swallowed_is_not_taken_for_committe
 
 
 async def test_f78_a_read_only_server_is_unavailable_and_not_broken(
-    archive: PostgresArchive, sql: asyncpg.Connection, url: str
+    archive: PostgresArchive, sql: asyncpg.Connection, database_url: str
 ) -> None:
     """A read-only Postgres is unavailable for now, not broken."""
-    name = url.rpartition("/")[2]
+    name = database_url.rpartition("/")[2]
     await sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
     with pytest.raises(RepositoryUnavailable, match="25006"):
@@ -235,9 +235,9 @@ async def test_f78_a_read_only_server_is_unavailable_and_not_broken(
             pass
 
 
-async def test_f78_a_missing_schema_says_how_to_make_it(empty_url: str, connect: Connect) -> None:
+async def test_f78_a_missing_schema_says_how_to_make_it(empty_database_url: str, connect: Connect) -> None:
     """A missing schema stops with an error that names the command to run."""
-    letters = dead_letters_of(connect(empty_url))
+    letters = dead_letters_of(connect(empty_database_url))
 
     with pytest.raises(RepositoryError, match="run `jobqueue migrate up`") as caught:
         await letters.count(LetterFilter())
@@ -246,9 +246,9 @@ async def test_f78_a_missing_schema_says_how_to_make_it(empty_url: str, connect:
 
 
 @pytest.mark.skipif(POOLED, reason="pgbouncer tells of a missing database as of a lost one: SQLSTATE 08P01")
-async def test_a_missing_database_is_no_outage(server: PostgresServer, connect: Connect) -> None:
+async def test_a_missing_database_is_no_outage(postgres: PostgresServer, connect: Connect) -> None:
     with pytest.raises(RepositoryError, match='database "nowhere" does not exist') as caught:
-        await answer(connect(sibling(server.url, "nowhere")))
+        await answer(connect(sibling(postgres.url, "nowhere")))
 
     assert not isinstance(caught.value, RepositoryUnavailable)
 

@@ -125,11 +125,11 @@ async def test_a_batch_of_nothing_but_poison_goes_through(archive: PostgresArchi
     assert await sql.fetchval("SELECT count(*) FROM jobqueue.dead_letters") == 50
 
 
-async def test_a_database_in_another_encoding_takes_what_it_can(server: PostgresServer, connect: Connect) -> None:
-    admin = await asyncpg.connect(server.url)
+async def test_a_database_in_another_encoding_takes_what_it_can(postgres: PostgresServer, connect: Connect) -> None:
+    admin = await asyncpg.connect(postgres.url)
     await admin.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0")
     await admin.close()
-    url = sibling(server.url, "latin")
+    url = sibling(postgres.url, "latin")
     await migrate_up(url)
 
     await ship(

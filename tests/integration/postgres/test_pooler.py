@@ -16,11 +16,11 @@ from testutil.pgbouncer import pgbouncer_obstacle, start_pgbouncer
 
 
 @pytest.fixture
-def pooled_url(url: str) -> Iterator[str]:
+def pooled_url(database_url: str) -> Iterator[str]:
     if obstacle := pgbouncer_obstacle():
         pytest.skip(obstacle)
-    with start_pgbouncer(urlsplit(url).port or 0, pool_size=2) as pooler:
-        yield pooler.through(url)
+    with start_pgbouncer(urlsplit(database_url).port or 0, pool_size=2) as pooler:
+        yield pooler.through(database_url)
 
 
 async def test_f74_everything_works_behind_a_transaction_pooler(

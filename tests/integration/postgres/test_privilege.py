@@ -41,11 +41,11 @@ def documented_grants() -> str:
 
 
 @pytest.fixture(scope="session")
-def run_role(server: PostgresServer) -> str:
-    """The role, made once: roles belong to the whole server."""
+def run_role(postgres: PostgresServer) -> str:
+    """The role, made once: roles belong to the whole postgres."""
 
     async def make() -> None:
-        admin = await asyncpg.connect(server.url)
+        admin = await asyncpg.connect(postgres.url)
         await admin.execute(next(line for line in documented_grants().splitlines() if "CREATE ROLE" in line))
         await admin.close()
 
@@ -54,10 +54,10 @@ def run_role(server: PostgresServer) -> str:
 
 
 @pytest.fixture
-async def run_url(run_role: str, url: str, sql: asyncpg.Connection) -> str:
+async def run_url(run_role: str, database_url: str, sql: asyncpg.Connection) -> str:
     await sql.execute("\n".join(line for line in documented_grants().splitlines() if "CREATE ROLE" not in line))
     await sql.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-    return url.replace("//jobqueue@", f"//{run_role}@")
+    return database_url.replace("//jobqueue@", f"//{run_role}@")
 
 
 @pytest.mark.parametrize("statement_cache", [100, 0], ids=["cached", "statement_cache=0"])
@@ -177,8 +177,10 @@ async def test_the_run_role_cannot_migrate_and_hears_why(run_url: str, sql: asyn
         await migrate_up(run_url)
 
 
-async def test_a_role_without_grants_hears_where_they_are_listed(run_role: str, url: str, connect: Connect) -> None:
-    database = connect(url.replace("//jobqueue@", f"//{run_role}@"))
+async def test_a_role_without_grants_hears_where_they_are_listed(
+    run_role: str, database_url: str, connect: Connect
+) -> None:
+    database = connect(database_url.replace("//jobqueue@", f"//{run_role}@"))
 
     with pytest.raises(RepositoryError, match=r"docs/reference/sql-schema\.md"):
         await dead_letters_of(database).count(LetterFilter())

@@ -172,10 +172,10 @@ async def test_tables_of_other_names_are_left_alone(
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/Los_Angeles"])
 async def test_days_are_utc_whatever_the_zone_of_the_session(
-    archive: PostgresArchive, sql: asyncpg.Connection, zone: str, url: str
+    archive: PostgresArchive, sql: asyncpg.Connection, zone: str, database_url: str
 ) -> None:
-    await sql.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET timezone = '{zone}'")
-    await sql.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET datestyle = 'German'")
+    await sql.execute(f"ALTER DATABASE {database_url.rpartition('/')[2]} SET timezone = '{zone}'")
+    await sql.execute(f"ALTER DATABASE {database_url.rpartition('/')[2]} SET datestyle = 'German'")
     start_of_day = now_ms() // DAY_MS * DAY_MS
 
     await ship(archive, *(execution(n, started_ms=start_of_day - n, duration_ms=0.0) for n in (0, 1)))

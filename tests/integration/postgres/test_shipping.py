@@ -70,13 +70,13 @@ async def test_f72_a_shipper_that_fails_between_two_steps_loses_and_doubles_noth
 @pytest.mark.parametrize("kind", ["dead", "ticks"])
 @pytest.mark.parametrize("step", ["locked", "shipped", "committed"])
 async def test_f72_a_shipper_killed_with_9_between_two_steps_loses_and_doubles_nothing(
-    archive: PostgresArchive, sql: asyncpg.Connection, url: str, tmp_path: Path, kind: JournalKind, step: str
+    archive: PostgresArchive, sql: asyncpg.Connection, database_url: str, tmp_path: Path, kind: JournalKind, step: str
 ) -> None:
     """A shipper killed with SIGKILL between two steps, also between COMMIT and trim, loses and doubles nothing."""
     journal = FileJournal(tmp_path / "journal", entries=15)
     doomed = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.integration.postgres.doomed_shipper", url, str(tmp_path / "journal"), kind, step),
+        *("-m", "tests.integration.postgres.doomed_shipper", database_url, str(tmp_path / "journal"), kind, step),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
