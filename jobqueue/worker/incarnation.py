@@ -31,6 +31,7 @@ _log = structlog.get_logger("jobqueue.worker")
 # Read ahead what ends within this long at the present rate; what then waits for two ticks is given back.
 _READ_AHEAD_S = 0.008
 _MOST_READ_AHEAD = 400
+_MOST_TAKEN_AT_ONCE = 500
 _FEW = 16
 _WATCH_S = 0.05
 _LOGGED_CHARS = 200
@@ -176,7 +177,7 @@ class Incarnation:
             await self._run_alone()
             return
         ahead = self._read_ahead()
-        want = self._free + ahead - len(self._buffer.waiting)
+        want = min(self._free + ahead - len(self._buffer.waiting), _MOST_TAKEN_AT_ONCE)
         if want < 1 or (self._free == 0 and len(self._buffer.waiting) * 2 >= ahead):
             self._room.clear()
             return

@@ -73,10 +73,10 @@ async def test_f43_f44_twenty_thousand_jobs_due_in_one_millisecond_are_promoted_
     assert sorted(fields[b"i"].decode() for _, fields in entries) == sorted(ids)
 
 
-async def test_f43_no_call_settles_or_fetches_more_than_its_batch(
+async def test_f43_no_call_enqueues_or_settles_more_than_its_batch(
     broker: RedisStreamsBroker, slow_log: "redis.asyncio.Redis"
 ) -> None:
-    """20 000 jobs enqueued, taken and settled at once: at most 500 a call, none of them slow."""
+    """20 000 jobs enqueued and settled at once: at most 500 a call, none of them slow."""
     before = await script_calls(slow_log)
     await enqueue_many(broker, MANY)
     worker = await broker.join([Q])

@@ -3,9 +3,12 @@
 import asyncio
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from jobqueue.broker.base import Delivery
+from jobqueue.broker.consumer import RedisConsumer
 from jobqueue.context import JobContext
 from jobqueue.job import PRIORITIES
 from jobqueue.registry import Registry
@@ -58,6 +61,34 @@ async def test_the_first_jobs_of_every_priority_keep_their_places(scene: Scene, 
         await scene.ended(queue, 120)
 
     assert ran == [(priority.value, n) for priority in PRIORITIES for n in range(30)]
+
+
+async def test_f43_a_worker_with_thousands_of_slots_takes_five_hundred_jobs_at_once(
+    scene: Scene, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many slots are free, no read takes more than 500 jobs, and the higher priority still goes first."""
+    taken_at_once: list[int] = []
+    ran: list[str] = []
+    fetch = RedisConsumer.fetch
+
+    async def counted(self: RedisConsumer, want: int, **options: Any) -> list[Delivery]:
+        taken = await fetch(self, want, **options)
+        taken_at_once.append(len(taken))
+        return taken
+
+    @registry.task("t")
+    async def handler(ctx: JobContext) -> None:
+        ran.append(ctx.job.priority.value)
+
+    queue = scene.queue()
+    for priority in ("low", "high"):
+        await queue.enqueue_many([handler.job().replace(priority=priority) for _ in range(1_200)])
+    monkeypatch.setattr(RedisConsumer, "fetch", counted)
+    async with scene.working(concurrency=5_000, lease=LONG_LEASE):
+        await scene.ended(queue, 2_400)
+
+    assert 0 < max(taken_at_once) <= 500
+    assert ran == ["high"] * 1_200 + ["low"] * 1_200
 
 
 async def test_a_job_that_comes_late_and_is_critical_is_next(scene: Scene, registry: Registry) -> None:
