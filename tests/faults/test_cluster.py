@@ -128,7 +128,7 @@ async def test_f54_a_slot_that_moves_under_load_takes_its_queue_along(
 
 
 async def test_f54_history_goes_on_when_a_slot_moves_away_and_back(
-    scene: Scene, cluster: ClusterTopology, namespace: str, database_url: str
+    database_url: str, scene: Scene, cluster: ClusterTopology, namespace: str
 ) -> None:
     """History of a queue whose slot moves away and back is whole, each row once."""
     scene.database_url = database_url

@@ -114,14 +114,15 @@ async def test_what_others_overtake_again_and_again_is_given_back(
 
     crew.long, crew.short_s = overtake, 0.002
     queue = scene.queue()
-    await queue.enqueue_many([job(n, queue="second") for n in range(100)])
-    await queue.enqueue_many([job(n, queue="first") for n in range(100, 2_100)])
+    # So many that it reads ahead at some time, though the machine stops again and again.
+    await queue.enqueue_many([job(n, queue="second") for n in range(400)])
+    await queue.enqueue_many([job(n, queue="first") for n in range(400, 2_400)])
     await queue.pause("first")
     async with crew.working("both", concurrency=1, queues=("first", "second"), lease=LONG_LEASE) as both:
         await asyncio.wait_for(overtaken.wait(), WITHIN_S)
         await queue.resume("first")
         async with crew.working("idle", concurrency=1, queues=("second",)):
-            await eventually(lambda: set(range(100)) <= set(crew.ended), within_s=WITHIN_S)
+            await eventually(lambda: set(range(400)) <= set(crew.ended), within_s=WITHIN_S)
             assert (await queue.stats("first")).depth > 0  # there was still enough to overtake with
             # The first ticks may come before anything has overtaken it; the first queue lasts for some eighty.
             await eventually(lambda: ticks.until_empty(both, "second") <= 10 * TICKS)
