@@ -8,7 +8,7 @@ from typing import Final
 from jobqueue.api.problem import Refusal
 
 _SEAL_BYTES: Final = 9
-_RULE: Final = "must be the `next_cursor` of the page before, with the same filter"
+RULE: Final = "must be the `next_cursor` of the page before, with the same filter"
 
 
 def seal(inner: str | None, *, of: str) -> str | None:
@@ -42,4 +42,4 @@ def _seal(inner: str, of: str) -> bytes:
 
 
 def _refused() -> Refusal:
-    return Refusal("invalid-request", f"query.cursor: {_RULE}", errors=[{"loc": ["query", "cursor"], "msg": _RULE}])
+    return Refusal("invalid-request", f"query.cursor: {RULE}", errors=[{"loc": ["query", "cursor"], "msg": RULE}])

@@ -8,8 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from jobqueue.api.cursor import RULE
 from jobqueue.api.decode import NotJson, read_json
 from jobqueue.api.problem import Refusal
+from jobqueue.api.query import CURSOR
 from jobqueue.api.request import NAME, UUID
 from jobqueue.api.route import Route
 from jobqueue.config import ApiSettings
@@ -27,6 +29,16 @@ _AN_OBJECT: Final = "must be an object"
 _SAID: Final[Mapping[str, str]] = {
     NAME: "must be 1 to 64 letters, digits, `_`, `.`, `:` or `-`, and begin with a letter or a digit",
     UUID: "must be a UUID such as 01a2b3c4-5d6e-7f80-9a0b-1c2d3e4f5a6b",
+    CURSOR: RULE,
+}
+_KINDS: Final[Mapping[str, str]] = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
 }
 
 
@@ -117,14 +129,22 @@ def _validated(model: type[BaseModel], value: Any, where: str) -> BaseModel:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = error.errors(include_url=False, include_input=False)
         raise _invalid(where, [_told(where, each) for each in found[:_MOST_ERRORS]]) from error
 
 
 def _told(where: str, error: ErrorDetails) -> Mapping[str, Any]:
     """Where and what, never the value: it may be a secret, and this goes into logs of proxies."""
     place = [part if isinstance(part, int) else part[:64] for part in error["loc"]]
-    return {"loc": [where, *place], "msg": _AN_OBJECT if error["type"] in _NO_OBJECT else _words(error["msg"])}
+    return {"loc": [where, *place], "msg": _rule(error)}
+
+
+def _rule(error: ErrorDetails) -> str:
+    if error["type"] in _NO_OBJECT:
+        return _AN_OBJECT
+    if error["type"] in _KINDS:
+        return _KINDS[error["type"]].format(**error.get("ctx", {}))
+    return _words(error["msg"])
 
 
 def _words(message: str) -> str:
@@ -132,7 +152,7 @@ def _words(message: str) -> str:
     for rule, words in _SAID.items():
         if f"'{rule}'" in message:
             return words
-    return message.removeprefix("Value error, ")
+    return re.sub("^Input should be ", "must be ", message.removeprefix("Value error, "))
 
 
 def _invalid(where: str, errors: list[Any]) -> Refusal:

@@ -10,7 +10,8 @@ from jobqueue.api.request import UUID, Duration, Instant, Name, Text
 from jobqueue.job import JobState
 
 MOST_ITEMS = 200
-_WHOLE = re.compile(r"[0-9]{1,9}")
+CURSOR = r"^[A-Za-z0-9_-]{1,4000}$"
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
 def whole(value: object) -> object:
@@ -20,7 +21,7 @@ def whole(value: object) -> object:
 
 
 Limit = Annotated[int, Field(ge=1, le=MOST_ITEMS), BeforeValidator(whole)]
-Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,4000}$")]
+Cursor = Annotated[str, StringConstraints(pattern=CURSOR)]
 Id = Annotated[str, StringConstraints(pattern=UUID)]
 
 

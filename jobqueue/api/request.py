@@ -50,7 +50,9 @@ def _priority(value: object) -> object:
 
 def _instant(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(INSTANT, value):
-        raise ValueError("must be an instant such as 2026-12-25T09:00:00Z, from 1970 on, with its offset")
+        if isinstance(value, str) and re.fullmatch(INSTANT, value.replace(" ", "+")):
+            raise ValueError("has a blank before its offset: in an address, + must be written %2B")
+        raise ValueError("must be an instant such as 2026-12-25T09:00:00Z, from 1970 to 8999, with its offset")
     try:
         return datetime.fromisoformat(value)
     except ValueError as error:

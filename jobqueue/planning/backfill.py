@@ -57,7 +57,7 @@ def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
                 f"{option} must be an aware datetime such as datetime(2026, 1, 1, tzinfo=UTC), got {instant!r}"
             )
     if until <= since:
-        raise InvalidSchedule(f"until must be after since, got {since.isoformat()} to {until.isoformat()}")
+        raise InvalidSchedule(f"until must be after since, got {_whole(since)} to {_whole(until)}")
     if until > now + _AHEAD:
         raise InvalidSchedule(f"until must not be in the future, got {_whole(until)}; it is {_whole(now)}")
     if not 1 <= limit <= MAX_BACKFILL:

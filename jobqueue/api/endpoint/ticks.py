@@ -14,6 +14,7 @@ from jobqueue.api.repeat import Repetition, once
 from jobqueue.api.route import PREFIX
 from jobqueue.api.schedule import show, view
 from jobqueue.api.schedule.request import CronQuery, NewBackfill, TicksQuery
+from jobqueue.api.schedule.words import in_fields
 from jobqueue.clock import from_ms
 from jobqueue.cron import CronSchedule
 from jobqueue.repository.schedules import TickFilter
@@ -65,9 +66,10 @@ async def backfill(call: Call) -> web.StreamResponse:
     status = await visible_schedule(call)
 
     async def do(_: Repetition | None) -> web.Response:
-        done = await call.queue.schedules.backfill(
-            status.name, since=asked.since, until=asked.until, limit=asked.limit, dry_run=asked.dry_run
-        )
+        with in_fields("body"):
+            done = await call.queue.schedules.backfill(
+                status.name, since=asked.since, until=asked.until, limit=asked.limit, dry_run=asked.dry_run
+            )
         shown = show.backfill(done)
         if not asked.dry_run:
             call.note(
@@ -90,6 +92,7 @@ async def preview(call: Call) -> view.CronPreview:
     return await asyncio.to_thread(_preview, asked, after)
 
 
+@in_fields("query")
 def _preview(asked: CronQuery, after: datetime) -> view.CronPreview:
     cron = CronSchedule.parse(asked.expression, timezone=asked.timezone, seconds=asked.seconds == "true")
     ticks = show.coming(cron.preview(after, asked.count))

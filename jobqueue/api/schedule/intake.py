@@ -9,17 +9,19 @@ from jobqueue.api.intake import checked_job
 from jobqueue.api.mask import NothingBehind, unmask
 from jobqueue.api.problem import Refusal
 from jobqueue.api.schedule.request import ScheduleDefinition
+from jobqueue.api.schedule.words import in_fields
 from jobqueue.schedule import Schedule
 
 
+@in_fields("body")
 def intake(call: Call, name: str, sent: ScheduleDefinition, *, before: Schedule | None) -> Schedule:
     """Check a definition as the queue will, and its job against the task where this process knows it.
 
     A masked field of the payload has the value of the schedule *before*; so have the headers, which are not shown.
 
     Raises:
-        InvalidSchedule, InvalidJob: something is refused.
-        Refusal: its queue is none of the caller's.
+        InvalidJob: something is refused.
+        Refusal: something of the schedule is refused, or its queue is none of the caller's.
     """
     headers = {} if before is None else before.headers
     job = checked_job(call, sent, payload=_whole(call, sent, before), headers=headers)

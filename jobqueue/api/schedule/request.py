@@ -1,9 +1,10 @@
 """What callers send about schedules."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from jobqueue.api.query import Page, Query, whole
 from jobqueue.api.request import Body, Duration, Instant, JobFields, Name, integer
@@ -13,15 +14,40 @@ from jobqueue.tick import Decision
 
 MOST_TICKS: Final = 1_000
 MOST_PREVIEWED: Final = 100
+MAX_ZONE_CHARS: Final = 64
 
 
+def _in_a_line(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("must have no tabs, line breaks or other control characters; a blank parts fields")
+    return value
+
+
+# What expressions and zones are is said by `jobqueue.cron`, in words; here, how long they may be.
 Expression = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=MAX_EXPRESSION_CHARS, pattern=r"^[ -~]+$"),
-    Field(examples=["@daily", "0 9 * * mon-fri"]),
+    StringConstraints(max_length=MAX_EXPRESSION_CHARS),
+    AfterValidator(_in_a_line),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_EXPRESSION_CHARS,
+            "pattern": r"^[ -~]+$",
+            "examples": ["@daily", "0 9 * * mon-fri"],
+        }
+    ),
 ]
 Timezone = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_+/\-]{1,64}$"), Field(examples=["UTC", "Europe/Madrid"])
+    str,
+    StringConstraints(max_length=MAX_ZONE_CHARS),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": rf"^[A-Za-z0-9_+/\-]{{1,{MAX_ZONE_CHARS}}}$",
+            "examples": ["UTC", "Europe/Madrid"],
+        }
+    ),
 ]
 Count = Annotated[int, Field(ge=1, le=MOST_PREVIEWED), BeforeValidator(whole)]
 

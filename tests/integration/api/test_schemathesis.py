@@ -45,7 +45,7 @@ BEYOND_SCHEMA = (
     re.compile(r"is no date that exists"),
     re.compile(r"unique_key must be 1 to 200 printable characters"),
     re.compile(r"cron expression|time zone"),
-    re.compile(r"until must (be after since|not be in the future)"),
+    re.compile(r"`to` must (be after `from`|not be in the future)"),
     re.compile(r"let expires be longer than jitter"),
 )
 
