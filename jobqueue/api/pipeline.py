@@ -79,7 +79,7 @@ class Pipeline:
         except ConnectionResetError:
             raise  # the caller has gone: there is nobody to answer
         except web.HTTPException as error:
-            return self._problem(request, _refusal_of_http(error, known=route is not None), request_id)
+            return self._problem(request, _refusal_of_http(error, self._mount(), known=route is not None), request_id)
         except Exception as error:
             refusal = refusal_of(error)
             if refusal.kind.slug == "internal":
@@ -223,13 +223,13 @@ def _log_failure(event: str, error: Exception, **facts: str) -> None:
     _log.error(event, exception=Failure.of(error).traceback, **facts)
 
 
-def _refusal_of_http(error: web.HTTPException, *, known: bool) -> Refusal:
+def _refusal_of_http(error: web.HTTPException, mount: str, *, known: bool) -> Refusal:
     """An error of aiohttp's own, without its words; *known*: of an address that there is."""
     slug = _STATUS_SLUGS.get(error.status, "internal" if error.status >= 500 else "invalid-request")
     headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
     detail = KINDS[slug].title
     if error.status == 404 and not known:
-        detail = "there is no such address; `/openapi.json` lists all"
+        detail = f"there is no such address; `{mount}/openapi.json` lists all"
     elif "Allow" in headers:
         detail = f"this address takes {headers['Allow'].replace(',', ', ')} only"
     return Refusal(slug, detail, headers=headers)

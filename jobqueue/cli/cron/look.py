@@ -1,7 +1,7 @@
 """Schedules looked at: what there is, what comes, what was decided."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import click
@@ -14,6 +14,7 @@ from jobqueue.cli.option import output_option
 from jobqueue.cli.output import Form, show_all, show_one
 from jobqueue.cli.session import in_loop, opened
 from jobqueue.cron import CronSchedule, TickPreview
+from jobqueue.cron.schedule import FIRST
 from jobqueue.errors import ScheduleNotFound
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.schedule import ScheduleState
@@ -37,6 +38,8 @@ _NOT_IN_A_TABLE: Final = ("seconds", "misfire", "max_catchup", "grace_ms", "over
 _LAST: Final = 10
 _PAGE: Final = 200
 _MOST: Final = 1_000
+_EARLIEST: Final = FIRST - timedelta(days=1)
+"""1900-01-01 begins before it does in UTC where the clock is ahead."""
 
 
 @click.command("ls")
@@ -100,8 +103,8 @@ async def coming(which: str, count: int, timezone: str | None, seconds: bool, af
     """
     if _is_expression(which):
         with in_options():
-            cron = CronSchedule.parse(which, timezone=timezone or "UTC", seconds=seconds)
-        start = datetime.now(UTC) if after is None else instant_in("--after", after, cron.timezone)
+            cron = CronSchedule.parse(which, timezone="UTC" if timezone is None else timezone, seconds=seconds)
+        start = datetime.now(UTC) if after is None else _after(after, cron.timezone)
         show_coming(cron.preview(start, count), output, empty="it has no ticks any more")
         if output is Form.TABLE:
             click.echo(cron.describe(), err=True)
@@ -118,12 +121,20 @@ def _is_expression(text: str) -> bool:
     return text.startswith("@") or " " in text.strip()
 
 
+def _after(asked: date, timezone: str) -> datetime:
+    """The instant of `--after`. Earlier than the first tick that there is, it would be answered as if it were that."""
+    after = instant_in("--after", asked, timezone)
+    if after < _EARLIEST:
+        raise click.UsageError(f"--after: {asked} is too early; ticks are known from the year {FIRST.year} on")
+    return after
+
+
 async def _coming(jobs: JobQueue, name: str, count: int, after: date | None) -> tuple[Sequence[TickPreview], str]:
     status = await jobs.schedules.get(name)
     if status.state is not ScheduleState.ACTIVE:
         return [], f"{name} is {status.state.value} and has no ticks"
     if after is not None:
-        start = instant_in("--after", after, status.schedule.timezone)
+        start = _after(after, status.schedule.timezone)
         return status.schedule.cron.preview(start, count), "it has no ticks after that"
     return await jobs.schedules.next(name, count), "it has no ticks any more"
 

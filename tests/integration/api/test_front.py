@@ -318,6 +318,7 @@ async def test_it_works_wherever_it_is_mounted(queue: JobQueue, serve: Serve, pr
 
     assert response.headers["Location"] == f"{prefix}/api/v1/jobs/{(await response.json())['id']}"
     assert (await api.client.get(problem["type"])).status == 200
+    assert f"`{prefix}/openapi.json` lists all" in problem["detail"]
     assert document["servers"] == [{"url": prefix or "/"}]
     assert (await api.call("GET", "/health")).status == 200
     bare = await api.call("GET", "" if prefix else "/", allow_redirects=False)

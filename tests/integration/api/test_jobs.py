@@ -98,7 +98,7 @@ async def test_what_is_refused_is_told_in_words(bare_api: Api, body: Any, place:
 
 
 async def test_an_address_that_is_not_there_tells_where_all_are(bare_api: Api) -> None:
-    assert "/openapi.json" in (await bare_api.refused("not-found", "GET", "/job"))["detail"]
+    assert "`/openapi.json`" in (await bare_api.refused("not-found", "GET", "/job"))["detail"]
     assert "GET, POST only" in (await bare_api.refused("method-not-allowed", "PUT", "/jobs"))["detail"]
 
 

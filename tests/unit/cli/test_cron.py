@@ -68,6 +68,7 @@ def test_an_expression_with_seconds_is_told_from_one_without() -> None:
         ("UTC", "2026-11-18", "2026-11-18T00:01:00Z"),
         ("Asia/Beirut", "2026-03-29", "2026-03-28T22:01:00Z"),  # the clock skips midnight
         ("Asia/Beirut", "2026-03-28T23:59", "2026-03-28T22:00:00Z"),
+        ("Europe/Berlin", "1900-01-01", "1900-01-01T00:00:00Z"),
     ],
 )
 def test_a_time_without_an_offset_is_of_the_zone_of_the_expression(zone: str, after: str, first: str) -> None:
@@ -95,6 +96,10 @@ def test_a_macro_is_an_expression_and_no_name() -> None:
             "--after: 2026-10-25 02:30:00 comes twice in Europe/Madrid, where the clock is set; write Z or an offset",
         ),
         (["next", "@daily", "--timezone", "Asia/Tokyo", "--after", "0001-01-01"], "too early or too late"),
+        (
+            ["next", "@daily", "--after", "1800-01-01"],
+            "--after: 1800-01-01 is too early; ticks are known from the year 1900",
+        ),
         (["next", "0", "9", "*", "*", "*"], "quote the expression, e.g. '*/5 * * * *'"),
         (["add", "digest", "0", "9", "*", "*", "*", "greet"], "quote the expression, e.g. '*/5 * * * *'"),
         (["next", "@daily", "-n", "0"], "-n"),
@@ -123,6 +128,7 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str], said: str) -> None:
         (["add", "digest", "0 0 9 * * *", "greet"], "or six with the seconds first with --seconds"),
         (["add", "digest", "@daily", "greet", "--grace", "2d"], "--grace must be from 1s to 1d, got 2d"),
         (["next", "@daily", "--timezone", "Mars/Olympus"], "no time zone named 'Mars/Olympus'"),
+        (["next", "@daily", "--timezone", ""], "no time zone named ''"),
         (["add", "digest", "0 9 * *", "greet"], "0 9 * *"),
         (["add", "two words", "@daily", "greet"], "two words"),
         (["add", "digest", "@daily", "greet", "[1]"], "payload must be a JSON object"),
