@@ -174,3 +174,23 @@ def test_hostile_text_in_a_schedule_is_text(stage: Stage, page: Page) -> None:
         nothing_ran(page, where)
     page.goto(f"{stage.url}#/schedules/toString")
     expect(page.locator(".notice")).to_contain_text("<script>")
+
+
+def test_what_is_refused_is_told_once_by_the_labels_of_the_form(stage: Stage, open_page: OpenPage) -> None:
+    stage.do(lambda: stage.queue.schedules.upsert("digest", "30 2 * * *", Job("greet", {"name": "Ada"})))
+    watch = open_page(f"{stage.url}#/schedules/digest/edit")
+    watch.expected.append("status of 422")
+    page = watch.page
+    form = page.get_by_role("form", name="Schedule")
+    form.get_by_text("Options").click()
+    form.get_by_label("Missed after").fill("soon")
+    form.get_by_label("Made up for at most").fill("many")
+    form.get_by_role("button", name="Change it").click()
+
+    told = form.get_by_role("alert")
+    duration = "must be a duration such as 500ms, 30s, 5m, 1h, 1h30m or 2d, of up to 8 digits each"
+    expect(told).to_have_text(re.compile(rf"^Made up for at most: must be a whole number\nMissed after: {duration}$"))
+    form.get_by_label("Made up for at most").fill("5")
+    form.get_by_label("Missed after").fill("2d")
+    form.get_by_role("button", name="Change it").click()
+    expect(told).to_have_text("Missed after: must be from 1s to 1d, got 2d")

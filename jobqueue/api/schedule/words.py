@@ -39,8 +39,9 @@ def in_fields(where: Literal["body", "query"]) -> Iterator[None]:
         yield
     except InvalidSchedule as error:
         words = text = str(error)
-        for parameter, field in _FIELDS.items():
-            words = words.replace(parameter, field)
-        found = [field for beginning, field in _BEGINNINGS.items() if text.startswith(beginning)]
-        errors = [{"loc": [where, found[0]], "msg": words}] if found else None
+        for parameter, name in _FIELDS.items():
+            words = words.replace(parameter, name)
+        field = next((field for beginning, field in _BEGINNINGS.items() if text.startswith(beginning)), None)
+        rule = words.removeprefix(f"{field} ").removeprefix(f"`{field}` ")  # loc says which
+        errors = [{"loc": [where, field], "msg": rule}] if field else None
         raise Refusal("invalid-schedule", words, errors=errors) from error

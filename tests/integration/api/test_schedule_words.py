@@ -33,7 +33,9 @@ async def test_what_is_refused_of_a_definition_names_its_field(
     problem = await api.refused("invalid-schedule", "POST", "/schedules", json={**SENT, **changes})
 
     assert told in problem["detail"]
-    assert problem["errors"] == [{"loc": ["body", field], "msg": problem["detail"]}]
+    (error,) = problem["errors"]
+    assert error["loc"] == ["body", field]
+    assert error["msg"] == problem["detail"].removeprefix(f"{field} ")
 
 
 async def test_of_an_expression_that_is_only_looked_at_the_query_is_named(api: Api) -> None:
@@ -63,7 +65,9 @@ async def test_a_span_that_is_none_is_told_by_the_names_that_were_sent(api: Api,
     problem = await api.refused("invalid-schedule", "POST", "/schedules/nightly/backfill", json=span)
 
     assert problem["detail"].startswith(told)
-    assert problem["errors"][0]["loc"] == ["body", "to"]
+    (error,) = problem["errors"]
+    assert error["loc"] == ["body", "to"]
+    assert error["msg"].startswith("must ")
 
 
 @pytest.mark.parametrize("text", ["0\t3 * * *", "0 3\n* * *", "0 3 * * *\n"])

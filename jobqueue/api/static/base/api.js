@@ -18,6 +18,14 @@ export class Problem extends Error {
   }
 }
 
+/** Why it was refused, a line each; *labels* are what the form calls the fields. */
+export function reasons(error, labels = {}) {
+  if (!error.errors?.length) return error.message;
+  return error.errors.map(({ loc, msg }) => line([loc].flat().slice(1), msg, labels)).join("\n");
+}
+
+const line = ([first, ...rest], msg, labels) => (first === undefined ? msg : `${[labels[first] ?? first, ...rest].join(".")}: ${msg}`);
+
 /** Ask the API; the parsed answer, or null where there is none. Throws `Problem`. */
 export async function ask(method, path, { query, body, headers = {}, signal: abort } = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers }, signal: abort, credentials: "same-origin" };

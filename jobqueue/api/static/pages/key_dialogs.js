@@ -1,7 +1,7 @@
 // Making and rotating a key. The secret is shown once, here.
 
 import { html, useState } from "../vendor/preact.js";
-import { path, post } from "../base/api.js";
+import { path, post, reasons } from "../base/api.js";
 import { Copy } from "../parts/copy.js";
 import { Choice, Dialog } from "../parts/dialog.js";
 import { Field, Select } from "../parts/field.js";
@@ -59,7 +59,7 @@ function Making({ title, verb, make, onClose, children }) {
     try {
       setMade(await make());
     } catch (error) {
-      setWrong([error.message, ...(error.errors ?? []).map(({ loc, msg }) => `${[loc ?? []].flat().join(".")}: ${msg}`)].join("\n"));
+      setWrong(reasons(error));
     }
   };
   if (made) return html`<${Dialog} title=${title} onClose=${onClose}><${Secret} of=${made} /><${Choice} onClose=${onClose} /><//>`;

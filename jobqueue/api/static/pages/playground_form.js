@@ -1,7 +1,7 @@
 // The form of a new job: fields from the task's schema, or its payload as JSON; and the options of a job.
 
 import { html, useMemo, useState } from "../vendor/preact.js";
-import { post } from "../base/api.js";
+import { post, reasons } from "../base/api.js";
 import { queueNames } from "../base/live.js";
 import { fieldsOf, payloadOf } from "../base/schema.js";
 import { Field } from "../parts/field.js";
@@ -39,7 +39,7 @@ export function SubmitForm({ type, task, onQueued }) {
       onQueued(job.id);
       document.querySelector("[data-watched]").scrollIntoView({ block: "nearest" });
     } catch (error) {
-      setWrong({ "": [error.message, ...(error.errors ?? []).map(told)].join("\n") });
+      setWrong({ "": reasons(error) });
     }
     setBusy(false);
   };
@@ -68,8 +68,6 @@ function given(options) {
   const entries = Object.entries(options).filter(([, text]) => text.trim() !== "");
   return Object.fromEntries(entries.map(([name, text]) => [name, name === "max_retries" || (name === "priority" && /^\d$/.test(text)) ? Number(text) : text.trim()]));
 }
-
-const told = ({ loc, msg }) => `${[loc ?? []].flat().join(".")}: ${msg}`;
 
 const JsonField = ({ text, onText, wrong }) => html`
   <${Field} label="Payload, JSON">${(id) => html`

@@ -1,7 +1,7 @@
 // Making and changing a schedule; beside it, what the expression means, while it is typed.
 
 import { html, useState } from "../vendor/preact.js";
-import { get, path, post, put } from "../base/api.js";
+import { get, path, post, put, reasons } from "../base/api.js";
 import { queueNames } from "../base/live.js";
 import { useLoad } from "../base/load.js";
 import { go, href } from "../base/route.js";
@@ -26,6 +26,15 @@ const MORE = [
   { name: "expires", label: "Expires", hint: "Dropped when it has not started by then." },
   { name: "result_ttl", label: "Keep the result for", hint: "1h" },
 ];
+const LABELS = {
+  name: "Name",
+  expression: "Expression",
+  timezone: "Time zone",
+  type: "Task",
+  payload: "Payload, JSON",
+  queue: "Queue",
+  ...Object.fromEntries(MORE.map(({ name, label }) => [name, label])),
+};
 
 /** With a *name*, the schedule of it is changed; else one is made. */
 export function ScheduleForm({ name }) {
@@ -59,7 +68,7 @@ function Form({ name, initial, before }) {
       say(name ? `${name} is changed, from its next tick on.` : `${made.name} is made.`);
       go(["schedules", made.name]);
     } catch (error) {
-      setWrong([error.message, ...(error.errors ?? []).map(({ loc, msg }) => `${[loc ?? []].flat().join(".")}: ${msg}`)].join("\n"));
+      setWrong(reasons(error, LABELS));
       setBusy(false);
     }
   };
