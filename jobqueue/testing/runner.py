@@ -37,7 +37,7 @@ async def drain(
         queue: a `memory_queue`.
         registry: the tasks, and their middleware.
         scheduled: also what is due later, retries among it: whenever nothing is ready, the queue's
-            `ManualClock` moves to the next job that is due.
+            `ManualClock` moves to the next job that is due. Ticks of schedules are not fired; see `fire_due`.
         raise_errors: raise what a handler raises, once its outcome is settled, and run no more.
             `Snooze`, `RetryLater` and `Discard` are outcomes, not errors.
         limit: more attempts than this are taken for an endless loop.

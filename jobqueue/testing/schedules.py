@@ -11,7 +11,8 @@ _ROUNDS = 1_000
 async def fire_due(queue: JobQueue) -> None:
     """Decide all ticks that have come by the queue's clock, as a scheduler would; `queue.schedules.ticks` tells what.
 
-    A tick longer ago than the schedule's `grace` is missed, as ever.
+    A tick longer ago than the schedule's `grace` is missed, as ever: after one jump of the clock over five ticks, the
+    misfire rule `once` fires the newest, for all. Advance to each tick, `schedules.next(name, 1)`, to fire it on time.
 
     Args:
         queue: a `memory_queue`.
