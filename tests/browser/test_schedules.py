@@ -112,6 +112,29 @@ def test_one_of_the_code_offers_no_change_and_is_backfilled_after_a_count(stage:
     stage.until(JobState.COMPLETED, str(job.get_attribute("title")))
 
 
+def test_a_backfill_is_on_the_schedules_clock_and_asks_for_times_that_it_says_once(
+    stage: Stage, open_page: OpenPage
+) -> None:
+    madrid = Schedule.of("tidy", "0 9 * * *", Job("greet", {"name": "Ada"}), timezone="Europe/Madrid")
+    stage.do(lambda: stage.queue.schedules.declare([madrid], app="shop.jobs"))
+    page = open_page(f"{stage.url}#/schedules/tidy", timezone_id="America/New_York").page
+    page.get_by_role("button", name="Backfill").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("On the clock of Europe/Madrid.")
+
+    for wall, said in (("2025-03-30T02:30:00", "does not exist"), ("2025-10-26T02:30:00", "comes twice")):
+        dialog.get_by_label("From").fill(wall)
+        dialog.get_by_role("button", name="Count").click()
+        told = f"{wall.replace('T', ' ')} {said} on the clock of Europe/Madrid"
+        expect(dialog.get_by_role("alert")).to_contain_text(told)
+    dialog.get_by_label("From").fill("2025-03-30T09:00:00")
+    dialog.get_by_label("To, without it").fill("2025-04-01T09:00:00")
+    dialog.get_by_role("button", name="Count").click()
+
+    expect(dialog).to_contain_text("2 jobs would be queued, the first for Sun 30 Mar 2025")
+    expect(dialog).to_contain_text("09:00:00 +02:00")
+
+
 def test_times_of_another_zone_say_their_offset_and_a_narrow_screen_cuts_none_of_them(
     stage: Stage, open_page: OpenPage
 ) -> None:

@@ -25,6 +25,7 @@ export function why({ decision, reason, count: many }) {
 const PARTS = { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const SHORT = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const OFFSET = { timeZoneName: "longOffset" };
+const DAY_MS = 86_400_000;
 const formats = new Map();
 
 /** "Mon 30 Mar 2026, 09:00:00 +02:00" on the clock of *zone*; without the offset where it is the browser's own. */
@@ -48,6 +49,27 @@ function foreign(at, zone) {
 function offsetIn(at, zone) {
   const { value } = formatOf(zone, OFFSET).formatToParts(new Date(at)).find((part) => part.type === "timeZoneName");
   return value === "GMT" ? "+00:00" : value.replace(/^(GMT|UTC)/, "");
+}
+
+/** The zone whose clock is shown: UTC in place of one that the browser does not know. */
+export const clockOf = (zone) => (offsetIn(Date.now(), zone) ? zone : "UTC");
+
+/** What an input of a local time holds for the clock of *zone*: "2026-03-30T09:00:00". */
+export const typed = (at, zone) => new Date(Math.floor(at / 1_000) * 1_000 + aheadMs(at, zone)).toISOString().slice(0, 19);
+
+/** The instant at which the clock of *zone* says *wall*. One that it skips or says twice is an error, in words. */
+export function instantOf(wall, zone) {
+  const whole = wall.length === 16 ? `${wall}:00` : wall; // browsers leave out seconds that are none
+  const near = Date.parse(`${whole}Z`);
+  const tried = [-DAY_MS, DAY_MS].map((away) => near - aheadMs(near + away, zone)); // a clock is set once within that
+  const found = [...new Set(tried)].filter((at) => typed(at, zone) === whole);
+  if (found.length === 1) return new Date(found[0]).toISOString();
+  throw new Error(`${whole.replace("T", " ")} ${found.length ? "comes twice" : "does not exist"} on the clock of ${clockOf(zone)}, which is set then: take a time before or after.`);
+}
+
+function aheadMs(at, zone) {
+  const [, sign, hours, minutes, seconds = 0] = offsetIn(at, zone).match(/^([+-])(\d\d):(\d\d)(?::(\d\d))?$/) ?? [null, "+", 0, 0];
+  return (sign === "-" ? -1_000 : 1_000) * (hours * 3_600 + minutes * 60 + Number(seconds));
 }
 
 function formatOf(zone, parts) {

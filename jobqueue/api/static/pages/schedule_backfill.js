@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { path, post } from "../base/api.js";
 import { now } from "../base/clock.js";
 import { count, plural } from "../base/format.js";
-import { inZone, many } from "../base/tick.js";
+import { clockOf, inZone, instantOf, many, typed } from "../base/tick.js";
 import { Choice, Dialog } from "../parts/dialog.js";
 import { Field } from "../parts/field.js";
 
@@ -15,8 +15,9 @@ const MOST_STEPS = 10_000;
 const DAY_MS = 86_400_000;
 
 export function BackfillDialog({ schedule, onClose }) {
-  const [from, setFrom] = useState(typed(now.value - DAY_MS));
-  const [to, setTo] = useState(typed(now.value));
+  const zone = schedule.definition.timezone;
+  const [from, setFrom] = useState(typed(now.value - DAY_MS, zone));
+  const [to, setTo] = useState(typed(now.value, zone));
   const [run, setRun] = useState({ phase: "choosing" });
   const stopped = useRef(false);
   useEffect(() => () => {
@@ -27,8 +28,8 @@ export function BackfillDialog({ schedule, onClose }) {
   const look = async (event) => {
     event.preventDefault();
     setRun({ phase: "counting" });
-    const span = { from: instantOf(from), to: instantOf(to) };
     try {
+      const span = { from: instantOf(from, zone), to: instantOf(to, zone) };
       setRun({ phase: "asking", span, found: await counted(address, span, stopped) });
     } catch (error) {
       setRun({ phase: "choosing", error });
@@ -44,10 +45,10 @@ export function BackfillDialog({ schedule, onClose }) {
       <form class="form" onSubmit=${look}>
         <p class="mute">Queues the jobs of ticks in the past, each once: one whose job was made before is left out.</p>
         <div class="pairs">
-          <${Moment} label="From" value=${from} onValue=${setFrom} disabled=${run.phase === "doing"} />
-          <${Moment} label="To, without it" value=${to} onValue=${setTo} disabled=${run.phase === "doing"} />
+          <${Moment} label="From" zone=${zone} value=${from} onValue=${setFrom} disabled=${run.phase === "doing"} />
+          <${Moment} label="To, without it" zone=${zone} value=${to} onValue=${setTo} disabled=${run.phase === "doing"} />
         </div>
-        <div class="bulk" aria-live="polite"><${Phase} run=${run} zone=${schedule.definition.timezone} /></div>
+        <div class="bulk" aria-live="polite"><${Phase} run=${run} zone=${zone} /></div>
         <${Choice} onClose=${close} leave=${run.phase === "doing" ? "Stop" : "Close"}>
           ${["choosing", "counting", "asking"].includes(run.phase) && html`<button class=${run.found?.fresh ? "" : "main"} disabled=${run.phase === "counting"}>Count</button>`}
           ${run.phase === "asking" && run.found.fresh > 0 && html`<button type="button" class="main" onClick=${begin}>Queue ${many(run.found.fresh, run.found.more)}</button>`}
@@ -56,8 +57,8 @@ export function BackfillDialog({ schedule, onClose }) {
     <//>`;
 }
 
-const Moment = ({ label, value, onValue, disabled }) => html`
-  <${Field} label=${label} hint="On the clock of this browser.">
+const Moment = ({ label, zone, value, onValue, disabled }) => html`
+  <${Field} label=${label} hint=${`On the clock of ${clockOf(zone)}.`}>
     ${(id) => html`<input id=${id} type="datetime-local" step="1" required value=${value} disabled=${disabled} onInput=${(event) => onValue(event.target.value)} />`}
   <//>`;
 
@@ -106,11 +107,3 @@ function Phase({ run: { phase, found, done, error }, zone }) {
     <p>${count(done)} of ${many(Math.max(found.fresh, done), found.more)} ${phase === "done" ? "queued" : "…"}</p>
     ${error && html`<p class="warning" role="alert">Stopped: ${error.message}</p>`}`;
 }
-
-// What a datetime-local input holds: the reader's own clock, without an offset.
-function typed(ms) {
-  const date = new Date(Math.floor(ms / 1_000) * 1_000);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
-}
-
-const instantOf = (text) => new Date(text).toISOString();
