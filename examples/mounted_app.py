@@ -1,10 +1,11 @@
 """A shop's web application that enqueues jobs, and has the API and the dashboard under /jobs.
 
 Run: python examples/mounted_app.py --once
-Needs: REDIS_URL. Without --once it serves until Ctrl-C; the dashboard is at http://127.0.0.1:8080/jobs/.
+Needs: REDIS_URL; once a key was made, --once needs one in API_KEY. Else it serves http://127.0.0.1:8080/jobs/.
 """
 
 import asyncio
+import os
 import sys
 
 import aiohttp
@@ -47,12 +48,11 @@ async def once() -> None:
     runner = web.AppRunner(await make_site())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with aiohttp.ClientSession(url, raise_for_status=True) as http:
-        async with http.post("/orders", json={"order": 17}) as answer:
-            job = (await answer.json())["job"]
-        async with http.get(f"/jobs/api/v1/jobs/{job}") as answer:
-            print("the job of order 17 is", (await answer.json())["state"])
+    key = {"X-API-Key": os.environ["API_KEY"]} if "API_KEY" in os.environ else None
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}", headers=key) as http:
+        taken = await (await http.post("/orders", json={"order": 17})).json()
+        job = await (await http.get(f"/jobs/api/v1/jobs/{taken['job']}")).json()
+        print("the job of order 17:", job.get("state") or job["detail"])
     await runner.cleanup()
 
 
