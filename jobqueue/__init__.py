@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from jobqueue.scheduler.scheduler import Scheduler
     from jobqueue.search import JobFilter
     from jobqueue.status import JobHandle, JobStatus, ScheduleStatus
-    from jobqueue.tick import TickRecord
+    from jobqueue.tick import Decision, Reason, TickRecord
     from jobqueue.worker.pool import Pool
 
     __version__: str
@@ -66,6 +66,7 @@ __all__ = [
     "CronSchedule",
     "DeadLetter",
     "DeadLetterNotFound",
+    "Decision",
     "Discard",
     "DuplicateTask",
     "EnqueueResult",
@@ -98,6 +99,7 @@ __all__ = [
     "Pool",
     "Priority",
     "QueueStats",
+    "Reason",
     "RedisStreamsBroker",
     "Registry",
     "RegistryError",
@@ -134,6 +136,7 @@ _HOMES = {
     "CronSchedule": "jobqueue.cron",
     "DeadLetter": "jobqueue.record",
     "DeadLetterNotFound": "jobqueue.errors",
+    "Decision": "jobqueue.tick",
     "Discard": "jobqueue.errors",
     "DuplicateTask": "jobqueue.errors",
     "EnqueueResult": "jobqueue.broker.base",
@@ -166,6 +169,7 @@ _HOMES = {
     "Pool": "jobqueue.worker.pool",
     "Priority": "jobqueue.job",
     "QueueStats": "jobqueue.broker.base",
+    "Reason": "jobqueue.tick",
     "RedisStreamsBroker": "jobqueue.broker.redis_streams",
     "Registry": "jobqueue.registry",
     "RegistryError": "jobqueue.errors",

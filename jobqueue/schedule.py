@@ -118,6 +118,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             InvalidSchedule: something was refused; the message says what, and what is allowed.
             InvalidJob: the name was refused.
         """
+        if not isinstance(job, Job):
+            raise TypeError(f"a schedule takes a Job, such as task.job(...) makes, got {job!r}")
         cron = _parse(expression, timezone, seconds)
         if job.unique_key is not None:
             raise InvalidSchedule(f"schedule {name!r}: its job has a unique_key; say overlap='skip' instead")

@@ -36,7 +36,12 @@ def create_app(
 
     Raises:
         MissingExtra: aiohttp or prometheus_client is not installed.
+        TypeError: *queue* or *registry* is something else.
     """
+    if not isinstance(queue, JobQueue):
+        raise TypeError(f"create_app takes a JobQueue, such as JobQueue.connect(...) makes, got {queue!r}")
+    if registry is not None and not isinstance(registry, Registry):
+        raise TypeError(f"registry must be the Registry itself, such as shop.jobs.registry, got {registry!r}")
     require("aiohttp", "api")
     require("prometheus_client", "api")
     # Imported when it is asked for: a program that only enqueues never loads aiohttp.

@@ -9,6 +9,7 @@ from jobqueue.broker.base import Enqueued, Submission
 from jobqueue.broker.timetable import Standing
 from jobqueue.clock import from_ms
 from jobqueue.errors import InvalidSchedule
+from jobqueue.planning.check import check_whole
 from jobqueue.schedule import Definition, ScheduleState, tick_id
 from jobqueue.scheduler.firing import adopt, fire_due
 from jobqueue.status import Backfill, BackfillTick
@@ -51,6 +52,7 @@ async def backfill(
 
 
 def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
+    check_whole("limit", limit)
     for option, instant in (("since", since), ("until", until)):
         if not isinstance(instant, datetime) or instant.utcoffset() is None:
             raise TypeError(

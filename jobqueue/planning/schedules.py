@@ -13,6 +13,7 @@ from jobqueue.clock import from_ms
 from jobqueue.errors import BrokerError, ConfigError, ScheduleConflict
 from jobqueue.job import Job
 from jobqueue.planning.backfill import backfill, by_hand
+from jobqueue.planning.check import check_schedule, check_schedules, check_whole, checked_filter
 from jobqueue.planning.declare import declare
 from jobqueue.planning.edit import Change, Editor, Moment, created, created_anew, defined_in_code
 from jobqueue.planning.look import come_from_ms, statuses
@@ -100,6 +101,7 @@ class Schedules:
 
     async def save(self, schedule: Schedule, *, create: bool = False) -> ScheduleStatus:
         """As `upsert`; with *create*, a `ScheduleConflict` where a schedule of this name is kept and not removed."""
+        check_schedule(schedule)
 
         def change(current: Definition | None, moment: Moment) -> Definition | None:
             if current is None:
@@ -226,11 +228,14 @@ class Schedules:
         """A page of what was decided about ticks, newest first, and the cursor of the next page.
 
         Raises:
-            ConfigError: *limit* is not 1 to 1 000, or *after* is not a cursor of this method.
+            ConfigError: *limit* is not 1 to 1 000; there is no such cursor or decision.
+            TypeError: *since* or *until* is not aware.
         """
+        wanted = TickFilter() if where is None else checked_filter(where)
+        check_whole("limit", limit)
         if not 1 <= limit <= _MOST_LISTED:
             raise ConfigError(f"limit must be 1 to {_MOST_LISTED}, got {limit}")
-        return await self._parts.ticks.search(where or TickFilter(), limit=limit, after=after)
+        return await self._parts.ticks.search(wanted, limit=limit, after=after)
 
     async def next(self, name: str, count: int = 10) -> "Sequence[TickPreview]":
         """The coming ticks, 1 to 1 000; none of a schedule that is not active.
@@ -239,6 +244,7 @@ class Schedules:
             ScheduleNotFound: there is none of this name, or it was removed.
             ConfigError: *count* is not 1 to 1 000.
         """
+        check_whole("count", count)
         if not 1 <= count <= _MOST_LISTED:
             raise ConfigError(f"count must be 1 to {_MOST_LISTED}, got {count}")
         definition = await self._editor.kept(name)
@@ -256,6 +262,7 @@ class Schedules:
         One whose name is taken, by a schedule made at run time or by another app, is refused and the others go on.
         A paused one stays paused; a retired one is active again.
         """
+        check_schedules(schedules)
         return await declare(self._editor, await self._parts.schedules.list(), schedules, app)
 
     async def _edit(self, name: str, change: Change, *, queue: str = "default") -> ScheduleStatus:

@@ -50,7 +50,7 @@ class TickFilter(msgspec.Struct, kw_only=True, frozen=True):
 
     name: str | None = None
     queues: tuple[str, ...] | None = None
-    decision: Decision | None = None
+    decision: Decision | str | None = None
     since: datetime | None = None
     until: datetime | None = None
 

@@ -138,6 +138,7 @@ async def test_filters_go_together(parts: Parts) -> None:
     assert await found(queues=("q0", "q2", "none")) == list(range(0, 24, 2))
     assert await found(queues=()) == []
     assert await found(decision=Decision.RUN) == list(range(1, 24, 2))
+    assert await found(decision="run") == list(range(1, 24, 2))
     assert await found(since=TICK + 3 * MINUTE, until=TICK + 7 * MINUTE) == [3, 4, 5, 6]
     assert await found(name="s1", decision=Decision.RUN, queues=("q3", "q1"), since=TICK + 5 * MINUTE) == [7, 13, 19]
     assert await found(name="none") == []

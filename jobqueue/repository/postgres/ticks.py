@@ -32,7 +32,7 @@ class PostgresTickRecords:
         """
         decided_at, record_id = (None, None) if after is None else _place(after)
         name = None if where.name is None else storable(where.name)
-        decision = None if where.decision is None else where.decision.value
+        decision = None if where.decision is None else storable(str(where.decision))
         rest = (decision, _aware("since", where.since), _aware("until", where.until), decided_at, record_id, limit + 1)
         queues = [None] if where.queues is None else [storable(queue) for queue in dict.fromkeys(where.queues)]
         async with self._database.transaction() as session:

@@ -8,6 +8,7 @@ import pytest
 from jobqueue.app import JobQueue
 from jobqueue.errors import ConfigError, InvalidSchedule, ScheduleConflict, ScheduleNotFound
 from jobqueue.job import Job
+from jobqueue.registry import Registry
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.schedule import SCHEDULE_HEADER, TICK_HEADER, Definition, Overlap, Schedule, ScheduleState, tick_id
 from jobqueue.scheduler.firing import fire_due
@@ -317,3 +318,38 @@ async def test_a_store_that_was_set_back_is_brought_forward_by_the_next_edit(que
     assert edited.version == 4
     look = await queue.parts.broker.timetable.look("default", ["digest"])
     assert look.standings["digest"].version == 4
+
+
+async def test_a_decision_is_asked_for_by_its_text_or_by_the_enum(queue: JobQueue) -> None:
+    await upsert(queue)
+    await queue.schedules.run("digest")
+
+    for decision in ("run", Decision.RUN):
+        records, _ = await queue.schedules.ticks(TickFilter(decision=decision))
+        assert [each.decision for each in records] == [Decision.RUN]
+    assert await queue.schedules.ticks(TickFilter(decision="fired")) == ([], None)
+    with pytest.raises(ConfigError, match="decision must be fired, skipped, waiting, run or backfilled, got 'foo'"):
+        await queue.schedules.ticks(TickFilter(decision="foo"))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda its: its.ticks("digest"), "ticks takes a TickFilter such as .*, got 'digest'"),
+        (lambda its: its.ticks(TickFilter(since=NOON.replace(tzinfo=None))), "since must be an aware datetime"),
+        (lambda its: its.ticks(TickFilter(until="today")), "until must be an aware datetime .*, got 'today'"),
+        (lambda its: its.ticks(limit="5"), "limit must be a whole number, got '5'"),
+        (lambda its: its.next("digest", "5"), "count must be a whole number, got '5'"),
+        (lambda its: its.upsert("z", "@daily", "nope"), r"a schedule takes a Job, such as task.job\(...\) makes"),
+        (lambda its: its.save("digest"), "a schedule must be a Schedule"),
+        (lambda its: its.declare(Registry(), app="shop:registry"), "such as registry.schedules, got <"),
+        (lambda its: its.declare("digest", app="shop:registry"), "such as registry.schedules, got 'digest'"),
+        (lambda its: its.backfill("digest", since=NOON, until=NOON, limit="5"), "limit must be a whole number"),
+        (lambda its: its.backfill("digest", since=None, until=NOON), "since must be an aware datetime"),
+    ],
+)
+async def test_what_is_of_another_kind_is_refused_at_the_call(queue: JobQueue, ask: Any, message: str) -> None:
+    await upsert(queue)
+
+    with pytest.raises(TypeError, match=message):
+        await ask(queue.schedules)
