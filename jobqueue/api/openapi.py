@@ -133,7 +133,7 @@ def _problems(route: Route) -> dict[int, list[str]]:
     slugs = {*_EVERYWHERE, *route.problems}
     if route.scope is not Open.TO_ALL:
         slugs.update(_WITH_KEY)
-    if "{" in route.path or route.query is not None or route.body is not None:
+    if "{" in route.path or route.query is not None or route.method != "GET":
         slugs.add("invalid-request")
     if "{" in route.path:
         slugs.add("not-found")

@@ -82,6 +82,7 @@ def _query(request: web.Request, route: Route) -> BaseModel | None:
 
 async def _body(request: web.Request, route: Route, settings: ApiSettings) -> BaseModel | None:
     if route.body is None:
+        await _refuse_body(request, settings)
         return None
     raw = await read_body(request, settings.max_body)
     if not raw and route.body_optional:
@@ -92,6 +93,15 @@ async def _body(request: web.Request, route: Route, settings: ApiSettings) -> Ba
     except NotJson as error:
         raise _invalid("body", [{"loc": ["body"], "msg": str(error)}]) from error
     return _validated(route.body, value, "body")
+
+
+async def _refuse_body(request: web.Request, settings: ApiSettings) -> None:
+    """Where nothing is taken, what somebody sends would be ignored: they would think that it counts."""
+    if not request.body_exists:
+        return
+    raw = await read_body(request, settings.max_body)
+    if b"".join(raw.split()) not in (b"", b"{}"):
+        raise _invalid("body", [{"loc": ["body"], "msg": "this address takes no body"}])
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:

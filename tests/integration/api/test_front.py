@@ -15,6 +15,7 @@ from jobqueue.api.problem import KINDS
 from jobqueue.api.routes import ROUTES
 from jobqueue.app import JobQueue
 from jobqueue.config import ApiSettings
+from jobqueue.job import Job
 from tests.integration.api.conftest import Api, Serve, make_key
 from tests.integration.api.test_scopes import operations
 
@@ -209,6 +210,38 @@ async def test_a_body_is_counted_while_it_comes_in(queue: JobQueue, serve: Serve
     assert response is None or response.status == 413
     assert sent < 10_000_000
     assert (await api.expect(201, "POST", "/jobs", json={"type": "a"}))["id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/schedules/nightly/run"),
+        ("POST", "/schedules/nightly/pause"),
+        ("POST", "/schedules/nightly/resume"),
+        ("DELETE", "/schedules/nightly"),
+        ("POST", "/queues/reports/pause"),
+        ("GET", "/schedules"),
+        ("DELETE", "/session"),
+    ],
+)
+async def test_where_no_body_is_taken_one_is_refused_and_nothing_is_done(
+    api: Api, queue: JobQueue, method: str, path: str
+) -> None:
+    await queue.schedules.upsert("nightly", "@daily", Job("report.build", queue="reports"))
+
+    for body in (b'{"payload": {"n": 1}}', b"[]", b"null", b"x"):
+        problem = await api.refused("invalid-request", method, path, data=body)
+        assert problem["errors"] == [{"loc": ["body"], "msg": "this address takes no body"}]
+        assert problem["status"] == 422
+    status = await queue.schedules.get("nightly")
+    assert (status.version, status.last) == (1, None)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b" { }\n"])
+async def test_where_no_body_is_taken_an_empty_object_is_none(api: Api, queue: JobQueue, body: bytes) -> None:
+    await queue.schedules.upsert("nightly", "@daily", Job("report.build", queue="reports"))
+
+    await api.expect(201, "POST", "/schedules/nightly/run", data=body, headers={"Idempotency-Key": "1"})
 
 
 async def test_a_compressed_body_is_not_unpacked(api: Api) -> None:
