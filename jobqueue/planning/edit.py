@@ -152,3 +152,16 @@ def defined_in_code(definition: Definition, verb: str) -> ScheduleConflict:
     return ScheduleConflict(
         f"schedule {name!r} cannot be {verb}: it is defined in code; change it in the code of {app}"
     )
+
+
+def taken_by_code(definition: Definition) -> ScheduleConflict:
+    """The error for making one by hand whose name an app has in its code."""
+    name, app = definition.name, definition.app
+    if definition.state is ScheduleState.RETIRED:
+        return ScheduleConflict(
+            f"the name {name!r} is taken by a schedule that {app} defined in code and defines no more (retired); "
+            f"remove that one first, or name this one otherwise"
+        )
+    return ScheduleConflict(
+        f"the name {name!r} is taken by a schedule that {app} defines in code; name this one otherwise"
+    )

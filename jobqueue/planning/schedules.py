@@ -15,7 +15,7 @@ from jobqueue.job import Job
 from jobqueue.planning.backfill import backfill, by_hand
 from jobqueue.planning.check import check_schedule, check_schedules, check_whole, checked_filter
 from jobqueue.planning.declare import declare
-from jobqueue.planning.edit import Change, Editor, Moment, created, created_anew, defined_in_code
+from jobqueue.planning.edit import Change, Editor, Moment, created, created_anew, defined_in_code, taken_by_code
 from jobqueue.planning.look import come_from_ms, statuses
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.schedule import (
@@ -109,7 +109,7 @@ class Schedules:
             if current.state is ScheduleState.REMOVED:
                 return created_anew(current, schedule, moment)
             if current.source is Source.CODE:
-                raise defined_in_code(current, "changed")
+                raise taken_by_code(current) if create else defined_in_code(current, "changed")
             if create:
                 raise ScheduleConflict(
                     f"a schedule named {schedule.name!r} exists; change that one, or remove it first"

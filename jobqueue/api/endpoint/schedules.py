@@ -65,9 +65,7 @@ async def create(call: Call) -> Reply:
     """A new schedule; its name must be free. Its first tick is the next one from now."""
     new: NewSchedule = call.body
     schedule = intake(call, new.name, new, before=None)
-    kept = await _kept(call, new.name)
-    if kept is not None and not call.caller.sees(kept.schedule.queue):
-        raise Refusal("schedule-conflict", f"the name {new.name!r} is taken")
+    _refuse_foreign(call, new.name, await _kept(call, new.name))
     status = await call.queue.schedules.save(schedule, create=True)
     call.note(new.name, **_noted(status))
     return Reply(view=await _detail(call, status), headers={"Location": f"{call.mount}{PREFIX}/schedules/{new.name}"})
@@ -77,7 +75,8 @@ async def put(call: Call) -> view.ScheduleDetail:
     """Make a schedule, or change it from its next tick on. The same again changes nothing."""
     name, sent = call.path["name"], call.body
     assert isinstance(sent, ScheduleDefinition)
-    before = await seen(call, name)
+    before = await _kept(call, name)
+    _refuse_foreign(call, name, before)
     if before is None:
         call.action = "schedule.create"
     schedule = intake(call, name, sent, before=None if before is None else before.schedule)
@@ -85,6 +84,11 @@ async def put(call: Call) -> view.ScheduleDetail:
     if before is None or before.version != status.version:
         call.note(name, **_noted(status), **_moved(before, schedule))
     return await _detail(call, status)
+
+
+def _refuse_foreign(call: Call, name: str, kept: ScheduleStatus | None) -> None:
+    if kept is not None and not call.caller.sees(kept.schedule.queue):
+        raise Refusal("schedule-conflict", f"the name {name!r} is taken")
 
 
 async def seen(call: Call, name: str) -> ScheduleStatus | None:
