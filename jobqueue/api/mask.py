@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 MASK: Final = "***"
+_LACKING: Final = "the job's own payload has no such field to take the value from"
 
 
 class NothingBehind(ValueError):
@@ -19,18 +20,20 @@ def mask(value: Any, fields: Collection[str]) -> Any:
     return value
 
 
-def unmask(edited: Any, original: Any, fields: Collection[str], *, place: str = "") -> Any:
+def unmask(
+    edited: Any, original: Any, fields: Collection[str], *, lacking: str = _LACKING, place: str = "payload"
+) -> Any:
     """*edited* with the values of *original* where it still shows `***` for a masked field.
 
     Raises:
-        NothingBehind: there is no such field in *original*.
+        NothingBehind: there is no such field in *original*, which *lacking* says.
     """
     if isinstance(edited, dict):
         before = original if isinstance(original, dict) else {}
         return {
-            name: _restored(name, inner, before, f"{place}.{name}", fields)
+            name: _restored(name, before, f"{place}.{name}", lacking)
             if inner == MASK and _hidden(name, fields)
-            else unmask(inner, before.get(name), fields, place=f"{place}.{name}")
+            else unmask(inner, before.get(name), fields, lacking=lacking, place=f"{place}.{name}")
             for name, inner in edited.items()
         }
     if isinstance(edited, list):
@@ -38,7 +41,9 @@ def unmask(edited: Any, original: Any, fields: Collection[str], *, place: str = 
         if items:
             _check_order(edited, items, place, fields)
         return [
-            unmask(each, items[number] if number < len(items) else None, fields, place=f"{place}.{number}")
+            unmask(
+                each, items[number] if number < len(items) else None, fields, lacking=lacking, place=f"{place}.{number}"
+            )
             for number, each in enumerate(edited)
         ]
     return edited
@@ -56,7 +61,7 @@ def _check_order(edited: list[Any], items: list[Any], place: str, fields: Collec
             continue
         if len(edited) != len(shown) or each in shown:
             raise NothingBehind(
-                f"payload{place}.{number} has a {MASK!r}, and the list is another one: its items were moved, added or "
+                f"{place}.{number} has a {MASK!r}, and the list is another one: its items were moved, added or "
                 f"removed; write the value"
             )
 
@@ -69,12 +74,9 @@ def _has_mask(value: Any, fields: Collection[str]) -> bool:
     return isinstance(value, list) and any(_has_mask(each, fields) for each in value)
 
 
-def _restored(name: str, inner: Any, before: dict[str, Any], place: str, fields: Collection[str]) -> Any:
+def _restored(name: str, before: dict[str, Any], place: str, lacking: str) -> Any:
     if name not in before:
-        raise NothingBehind(
-            f"payload{place} is {inner!r}, and the job's own payload has no such field to take the value from; "
-            f"write the value"
-        )
+        raise NothingBehind(f"{place} is {MASK!r}, and {lacking}; write the value")
     return before[name]
 
 

@@ -17,14 +17,14 @@ from jobqueue.schedule import Schedule
 def intake(call: Call, name: str, sent: ScheduleDefinition, *, before: Schedule | None) -> Schedule:
     """Check a definition as the queue will, and its job against the task where this process knows it.
 
-    A masked field of the payload has the value of the schedule *before*; so have the headers, which are not shown.
+    A masked field of payload or headers has the value of the schedule *before*.
 
     Raises:
         InvalidJob: something is refused.
         Refusal: something of the schedule is refused, or its queue is none of the caller's.
     """
-    headers = {} if before is None else before.headers
-    job = checked_job(call, sent, payload=_whole(call, sent, before), headers=headers)
+    payload, headers = _whole(call, sent, before)
+    job = checked_job(call, sent, payload=payload, headers=headers)
     return Schedule.of(
         name,
         sent.expression,
@@ -39,13 +39,23 @@ def intake(call: Call, name: str, sent: ScheduleDefinition, *, before: Schedule 
     )
 
 
-def _whole(call: Call, sent: ScheduleDefinition, before: Schedule | None) -> dict[str, Any]:
-    """The payload with its own values behind the masks. Of another task's payload none are taken: that task may show
-    what this one hides."""
-    same = before is not None and before.type == sent.type
-    original = msgspec.json.decode(before.payload) if same and before is not None else {}
+def _whole(call: Call, sent: ScheduleDefinition, before: Schedule | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Payload and headers with their own values behind the masks. Of another task's none are taken: that task may
+    show what this one hides."""
+    fields = call.site.settings.mask_fields
+    payload: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    if before is None:
+        lacking = "there is no schedule yet to take the value from"
+    elif before.type != sent.type:
+        lacking = "with another type, no value is taken over"
+    else:
+        lacking = "the schedule has no such field to take the value from"
+        payload, headers = msgspec.json.decode(before.payload), dict(before.headers)
     try:
-        whole: dict[str, Any] = unmask(sent.payload, original, call.site.settings.mask_fields)
+        return (
+            unmask(sent.payload, payload, fields, lacking=lacking),
+            unmask(sent.headers, headers, fields, lacking=lacking, place="headers"),
+        )
     except NothingBehind as error:
         raise Refusal("invalid-job", str(error)) from error
-    return whole

@@ -63,6 +63,7 @@ class ScheduleDefinition(JobFields):
     grace: Duration = DEFAULT_GRACE
     overlap: Annotated[Overlap, Field(strict=False)] = Overlap.ALLOW
     jitter: Duration = timedelta(0)
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class NewSchedule(ScheduleDefinition):

@@ -79,6 +79,7 @@ def definition(schedule: Schedule, masked: Masked) -> view.Definition:
         timeout=_text(schedule.timeout),
         expires=_text(schedule.expires),
         result_ttl=_text(schedule.result_ttl),
+        headers=mask(dict(schedule.headers), masked),
     )
 
 

@@ -29,6 +29,8 @@ class Definition(View):
     timeout: str | None
     expires: str | None
     result_ttl: str | None
+    headers: dict[str, str]
+    """Short texts that travel along with each job."""
 
 
 class Tick(View):

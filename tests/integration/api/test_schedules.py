@@ -111,7 +111,9 @@ async def test_lists_are_paged_by_name_and_filtered(api: Api) -> None:
         ({"unique_key": "k"}, "invalid-request", "body.unique_key"),
         ({"grace": 60}, "invalid-request", "such as 500ms"),
         ({"type": "email.send", "payload": {}}, "invalid-job", "to"),
-        ({"payload": {"password": "***"}}, "invalid-job", "no such field"),
+        ({"payload": {"password": "***"}}, "invalid-job", "there is no schedule yet to take the value from"),
+        ({"headers": {"tenant": 7}}, "invalid-request", "body.headers.tenant"),
+        ({"headers": {"tenant": "7" * 10_000}}, "invalid-job", "headers hold"),
     ],
 )
 async def test_what_is_wrong_is_told_and_nothing_is_kept(
@@ -147,20 +149,38 @@ async def test_another_task_does_not_get_what_a_mask_hides(queue: JobQueue, serv
     api: Api = await serve(queue, require_keys=False, settings=ApiSettings(mask_fields=("password",)))
     await make(api, payload={"password": "hunter2"})
 
-    await api.refused(
-        "invalid-job",
-        "PUT",
-        "/schedules/nightly",
-        json={**NIGHTLY, "type": "echo", "payload": {"password": "***"}},
-    )
+    sent = {**NIGHTLY, "type": "echo", "payload": {"password": "***"}}
+    problem = await api.refused("invalid-job", "PUT", "/schedules/nightly", json=sent)
+
+    assert "with another type, no value is taken over; write the value" in problem["detail"]
 
 
-async def test_headers_are_not_shown_and_stay(queue: JobQueue, api: Api) -> None:
+async def test_headers_are_shown_kept_by_who_sends_them_again_and_taken_away_by_who_does_not(
+    queue: JobQueue, api: Api
+) -> None:
     await queue.schedules.upsert("nightly", "@daily", Job("report.build", queue="reports", headers={"tenant": "7"}))
+    shown = (await api.get("/schedules/nightly"))["definition"]
+    assert shown["headers"] == {"tenant": "7"}
 
+    again = await api.expect(200, "PUT", "/schedules/nightly", json=without_nulls(shown))
+    assert again["version"] == 1
+    other = await api.expect(200, "PUT", "/schedules/nightly", json={**NIGHTLY, "headers": {"tenant": "8"}})
+    assert other["definition"]["headers"] == {"tenant": "8"}
+    assert (await queue.schedules.get("nightly")).schedule.headers == {"tenant": "8"}
     await api.expect(200, "PUT", "/schedules/nightly", json=NIGHTLY)
+    assert (await queue.schedules.get("nightly")).schedule.headers == {}
 
-    assert (await queue.schedules.get("nightly")).schedule.headers == {"tenant": "7"}
+
+async def test_a_masked_header_is_hidden_and_keeps_its_value(queue: JobQueue, serve: Serve) -> None:
+    api: Api = await serve(queue, require_keys=False, settings=ApiSettings(mask_fields=("token",)))
+    made = await make(api, headers={"token": "hunter2", "tenant": "7"})
+    assert made["definition"]["headers"] == {"token": "***", "tenant": "7"}
+
+    await api.expect(200, "PUT", "/schedules/nightly", json={**NIGHTLY, "headers": {"token": "***"}})
+
+    assert (await queue.schedules.get("nightly")).schedule.headers == {"token": "hunter2"}
+    problem = await api.refused("invalid-job", "PUT", "/schedules/other", json={**NIGHTLY, "headers": {"token": "***"}})
+    assert problem["detail"].startswith("headers.token is '***', and there is no schedule yet")
 
 
 async def test_one_of_the_code_is_paused_run_and_backfilled_but_not_changed_or_removed(
@@ -173,6 +193,8 @@ async def test_one_of_the_code_is_paused_run_and_backfilled_but_not_changed_or_r
     assert shown["can"] == ["run", "backfill", "pause"]
     problem = await api.refused("schedule-conflict", "PUT", "/schedules/digest", json=NIGHTLY)
     assert "shop.jobs" in problem["detail"]
+    problem = await api.refused("schedule-conflict", "POST", "/schedules", json={"name": "digest", **NIGHTLY})
+    assert problem["detail"].startswith("the name 'digest' is taken by a schedule that shop.jobs defines in code")
     await api.refused("schedule-conflict", "DELETE", "/schedules/digest")
     assert (await api.post("/schedules/digest/pause"))["can"] == ["run", "backfill", "resume"]
     await api.expect(201, "POST", "/schedules/digest/run")
@@ -237,7 +259,6 @@ async def test_what_is_away_is_said(redis_url: str, namespace: str, database_url
 
 ADDRESSES = [
     ("GET", ""),
-    ("PUT", ""),
     ("DELETE", ""),
     ("POST", "/pause"),
     ("POST", "/resume"),
@@ -254,15 +275,10 @@ async def test_schedules_of_foreign_queues_do_not_exist(guarded: Api, method: st
     await make(admin, "bank", queue="bank")
     await admin.expect(201, "POST", "/schedules/bank/run")
     limited = guarded.holding(await make_key(guarded.queue, *Scope, queues=("mail*",)))
-    body = {
-        "PUT": {**NIGHTLY, "queue": "mail"},
-        "POST": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z"},
-    }.get(method)
-    options = {} if body is None else {"json": body}
+    span = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z"}
+    options = {"json": span} if rest == "/backfill" else {}
     told = set()
     for name in ("bank", "nobodys"):
-        if method == "PUT" and name == "nobodys":
-            continue
         problem = await limited.refused("not-found", method, f"/schedules/{name}{rest}", **options)
         told.add(problem["detail"].replace(name, "NAME"))
 
@@ -285,17 +301,20 @@ async def test_lists_leave_foreign_schedules_and_their_ticks_out(bare_queue: Job
     assert (await limited.get("/schedules/mail"))["ticks"] != []
 
 
-async def test_a_foreign_name_is_taken_and_nothing_is_told_of_it(queue: JobQueue, guarded: Api) -> None:
+@pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/secret-app")])
+async def test_a_foreign_name_is_taken_and_nothing_is_told_of_it(
+    queue: JobQueue, guarded: Api, method: str, path: str
+) -> None:
     await queue.schedules.declare(
         [Schedule.of("secret-app", "@daily", Job("pay", queue="bank"), grace=timedelta(hours=1))], app="bank.jobs"
     )
     limited = guarded.holding(await make_key(queue, *Scope, queues=("mail",)))
 
-    problem = await limited.refused(
-        "schedule-conflict", "POST", "/schedules", json={**NIGHTLY, "name": "secret-app", "queue": "mail"}
-    )
+    sent = {**NIGHTLY, "queue": "mail"} | ({"name": "secret-app"} if method == "POST" else {})
+    problem = await limited.refused("schedule-conflict", method, f"/schedules{path}", json=sent)
 
     assert problem["detail"] == "the name 'secret-app' is taken"
+    assert (await queue.schedules.get("secret-app")).version == 1
 
 
 async def test_a_schedule_moves_only_between_queues_of_the_key(guarded: Api) -> None:
