@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from jobqueue.errors import InvalidSchedule
 from jobqueue.job import JobState, Priority
 from jobqueue.record import Execution
 from jobqueue.schedule import Schedule, ScheduleState, Source
@@ -87,6 +88,16 @@ class ScheduleStatus(msgspec.Struct, kw_only=True):
     def name(self) -> str:
         """The schedule's name."""
         return self.schedule.name
+
+    @property
+    def never(self) -> bool:
+        """It is active, and no tick comes within 50 years."""
+        if self.state is not ScheduleState.ACTIVE or self.next_at is not None:
+            return False
+        try:
+            return bool(self.schedule.cron)
+        except InvalidSchedule:  # written by a newer version: when it comes is not known
+            return False
 
 
 class BackfillTick(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,7 +88,20 @@ def test_a_schedule_of_the_code_makes_one_job_a_tick_until_the_code_has_it_no_mo
 
 
 def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: Shop) -> None:
-    options = ("--timezone", "Europe/Madrid", "--overlap", "skip", "--grace", "5m", "-q", "mail", "-p", "high")
+    options = (
+        "--timezone",
+        "Europe/Madrid",
+        "--overlap",
+        "skip",
+        "--grace",
+        "5m",
+        "-q",
+        "mail",
+        "-p",
+        "high",
+        "--result-ttl",
+        "1h",
+    )
     none = shop.run("cron", "ls")
     added = shop.run("cron", "add", "digest", "30 2 * * *", "greet", '{"name": "Ada"}', *options)
     known = shop.run("cron", "add", "checked", "@daily", "greet", '{"name": "Ada"}', "-A", "shop")
@@ -107,6 +120,7 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
     assert (replaced["version"], len(replaced["next"])) == (2, 3)
     assert (listed["expression"], listed["timezone"], listed["queue"]) == ("0 9 * * *", "Europe/Madrid", "mail")
     assert (listed["overlap"], listed["grace_ms"], listed["priority"]) == ("skip", 300_000, "high")
+    assert (listed["result_ttl_ms"], listed["never"], listed["headers"]) == (3_600_000, False, {})
     assert (listed["payload"], listed["state"], listed["source"]) == ({"name": "Bob"}, "active", "runtime")
     assert table.split("\n")[1].startswith("digest  0 9 * * *   Europe/Madrid  greet  mail   active  runtime")
 
@@ -127,6 +141,7 @@ def test_a_schedule_of_the_command_line_lives_from_its_making_to_its_end(shop: S
     assert (job["schedule"], "tick" in job) == ("digest", False)
     assert re.search(r"^schedule +digest$", in_words, re.MULTILINE)
     assert "rules" in shown
+    assert re.search(r"^result_ttl +1h$", shown, re.MULTILINE)
     eventually(lambda: [each["job_id"] for each in shop.json("cron", "ticks", "digest")] == [asked], "its record")
 
     removed = shop.run("cron", "rm", "digest", "--yes").stdout

@@ -10,9 +10,8 @@ from jobqueue.api.mask import mask
 from jobqueue.api.schedule import view
 from jobqueue.clock import format_duration, from_ms
 from jobqueue.cron import TickPreview
-from jobqueue.errors import InvalidSchedule
 from jobqueue.job import Priority
-from jobqueue.schedule import Schedule, ScheduleState
+from jobqueue.schedule import Schedule
 from jobqueue.status import Backfill, ScheduleStatus
 from jobqueue.tick import TickRecord
 
@@ -42,22 +41,13 @@ def _fields(status: ScheduleStatus, masked: Masked) -> dict[str, Any]:
         "description": status.description,
         "definition": definition(status.schedule, masked),
         "next_at": status.next_at,
-        "never": _never(status),
+        "never": status.never,
         "last": None if status.last is None else tick(status.last),
         "busy_job_id": status.busy_job_id,
         "waiting": status.waiting,
         "created_at": status.created_at,
         "changed_at": status.changed_at,
     }
-
-
-def _never(status: ScheduleStatus) -> bool:
-    if status.state is not ScheduleState.ACTIVE or status.next_at is not None:
-        return False
-    try:
-        return bool(status.schedule.cron)
-    except InvalidSchedule:  # written by a newer version: when it comes is not known
-        return False
 
 
 def definition(schedule: Schedule, masked: Masked) -> view.Definition:

@@ -69,6 +69,7 @@ name_argument = click.argument("name", metavar="NAME")
 @click.option("--max-retries", type=click.IntRange(0), help="How often to try again.")
 @click.option("--timeout", type=duration, help="Longest run of one attempt.")
 @click.option("--expires", type=duration, help="Drop a job that has not started after this long.")
+@click.option("--result-ttl", type=duration, help="Keep each job's result for so long; else as the task says.")
 @click.option("--replace", is_flag=True, help="Change it if there is one of this name.")
 @output_option
 @in_loop
@@ -83,6 +84,7 @@ async def add(
     max_retries: int | None,
     timeout: timedelta | None,
     expires: timedelta | None,
+    result_ttl: timedelta | None,
     replace: bool,
     output: Form,
     **timing: Any,
@@ -101,6 +103,7 @@ async def add(
         "max_retries": max_retries,
         "timeout": timeout,
         "expires": expires,
+        "result_ttl": result_ttl,
     }
     job = asked_job(type, payload, registry).replace(
         **{option: value for option, value in options.items() if value is not None}

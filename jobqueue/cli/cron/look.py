@@ -69,6 +69,9 @@ async def show(name: str, output: Form) -> None:
     if output is not Form.TABLE:
         return show_one(record, output)
     kept = {key: value for key, value in record.items() if key not in _NOT_IN_A_TABLE and value is not None}
+    for key in ("headers", "never"):
+        if not record[key]:
+            del kept[key]
     show_one({**kept, "rules": options_of(status)}, output)
     if last:
         click.echo()

@@ -1,10 +1,11 @@
 """How a schedule's rules and what was decided are told on one line."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
-from jobqueue.cli.cron.record import line_of, options_of, show_decided
+from jobqueue.cli.cron.record import line_of, options_of, record_of, show_decided
 from jobqueue.cli.output import Form
 from jobqueue.job import Job
 from jobqueue.status import ScheduleStatus
@@ -34,6 +35,17 @@ async def test_how_many_are_made_up_for_is_told_where_it_counts() -> None:
     assert options_of(await status()) == "misfire once, grace 1m, overlap allow"
     assert options_of(await status(misfire="all")).endswith(", overlap allow, at most 100 made up for")
     assert options_of(await status(overlap="queue")).endswith(", overlap queue, at most 100 made up for")
+
+
+async def test_a_schedule_is_told_with_all_of_its_job_and_whether_it_ever_comes() -> None:
+    job = Job("a", result_ttl=timedelta(hours=1), headers={"tenant": "7"})
+    daily = await memory_queue().schedules.upsert("digest", "@daily", job)
+    left_out = "*/10 2 * 3 sunL"  # the hour that the clock leaves out
+    never = await memory_queue().schedules.upsert("gap", left_out, Job("a"), timezone="Europe/Berlin")
+
+    told = record_of(daily)
+    assert (told["result_ttl_ms"], told["headers"], told["never"]) == (3_600_000, {"tenant": "7"}, False)
+    assert (record_of(never)["next_at"], record_of(never)["never"]) == (None, True)
 
 
 @pytest.mark.parametrize("decision", [Decision.SKIPPED, Decision.WAITING])
