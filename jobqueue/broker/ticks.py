@@ -93,6 +93,18 @@ class BrokerTickRecords:
             ]
         )
 
+    async def asked_for(self, job_id: str, *, queue: str, since: datetime, until: datetime) -> str | None:
+        start, since_ms = _Place(_ms(until), "", 0), _ms(since)
+        reads_left = _MOST_READS
+        async for place, record in self._newest_first(await self._queues([queue]), None, start):
+            if record is None:
+                reads_left -= 1
+            elif record.decision is Decision.RUN and record.job_id == job_id:
+                return record.name
+            if place.at_ms < since_ms or reads_left < 0:
+                return None
+        return None
+
     async def _queues(self, wanted: Sequence[str] | None) -> list[str]:
         """Those with any record, in order."""
         queues = sorted(await self._broker.queues())
@@ -168,6 +180,10 @@ def _matches(where: TickFilter, record: TickRecord) -> bool:
         and (where.since is None or where.since <= at)
         and (where.until is None or at < where.until)
     )
+
+
+def _ms(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
 
 
 def _write(place: _Place) -> str:

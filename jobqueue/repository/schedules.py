@@ -75,3 +75,10 @@ class TickRecords(Protocol):
     async def fired(self, name: str, *, since: datetime, until: datetime) -> frozenset[int]:
         """The ticks, ms, of that time whose job was made: fired or backfilled."""
         ...
+
+    async def asked_for(self, job_id: str, *, queue: str, since: datetime, until: datetime) -> str | None:
+        """The schedule of which somebody asked for this job at that time, by the broker's clock; None: not known.
+
+        Bounded work, also where there are very many records.
+        """
+        ...

@@ -49,6 +49,14 @@ class FreshTickRecords:
         unshipped = await self._unshipped.fired(name, since=since, until=until)
         return unshipped | await self._stored.fired(name, since=since, until=until)
 
+    async def asked_for(self, job_id: str, *, queue: str, since: datetime, until: datetime) -> str | None:
+        try:
+            await self._ship([queue])
+            return await self._stored.asked_for(job_id, queue=queue, since=since, until=until)
+        except RepositoryUnavailable as error:
+            _log.warning("ticks.only_unshipped", error=str(error))
+            return await self._unshipped.asked_for(job_id, queue=queue, since=since, until=until)
+
     async def _ship(self, wanted: Sequence[str] | None) -> None:
         """Bring the records of the queues into the store, unless Redis is away."""
         try:

@@ -191,6 +191,42 @@ async def test_the_ticks_of_a_time_whose_jobs_were_made(parts: Parts) -> None:
     assert await parts.ticks.fired("digest", since=TICK + 9 * MINUTE, until=TICK + 30 * MINUTE) == {TICK_MS + 540_000}
 
 
+async def test_who_asked_for_a_job_is_found_by_the_job_at_that_time(parts: Parts) -> None:
+    for n in range(9):
+        decision = Decision.RUN if n % 3 == 0 else Decision.BACKFILLED
+        await note(parts, record(n, name=f"s{n}", queue=f"q{n % 2}", decision=decision))
+    now = from_ms((await parts.broker.timetable.look("q1", [])).now_ms)
+    then = {"since": now - MINUTE, "until": now + MINUTE}
+
+    def job_id(n: int) -> str:
+        return str(record(n).job_id)
+
+    assert await parts.ticks.asked_for(job_id(3), queue="q1", **then) == "s3"
+    assert await parts.ticks.asked_for(job_id(6), queue="q0", **then) == "s6"
+    assert await parts.ticks.asked_for(job_id(3), queue="q0", **then) is None, "of another queue"
+    assert await parts.ticks.asked_for(job_id(4), queue="q0", **then) is None, "made up for"
+    assert await parts.ticks.asked_for(job_id(99), queue="q1", **then) is None
+    assert await parts.ticks.asked_for(job_id(3), queue="none", **then) is None
+    for since, until in [(now + MINUTE, now + 2 * MINUTE), (now - 2 * MINUTE, now - MINUTE)]:
+        assert await parts.ticks.asked_for(job_id(3), queue="q1", since=since, until=until) is None
+
+
+async def test_who_asked_for_a_job_is_looked_for_in_bounded_steps(
+    parts: Parts, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond them it is not known any more; Postgres has an index."""
+    monkeypatch.setattr(broker_ticks, "_PAGE", 5)
+    monkeypatch.setattr(broker_ticks, "_MOST_READS", 2)
+    await note(parts, record(0, decision=Decision.RUN), *(record(n) for n in range(1, 60)))
+    await note(parts, record(60, decision=Decision.RUN))
+    now = from_ms((await parts.broker.timetable.look("q1", [])).now_ms)
+    then = {"since": now - MINUTE, "until": now + MINUTE}
+
+    found = [await parts.ticks.asked_for(str(record(n).job_id), queue="q1", **then) for n in (60, 0)]
+
+    assert found == ["digest", "digest" if kind == "postgres" else None]
+
+
 async def test_a_filter_that_fits_little_is_searched_through_in_bounded_steps(
     parts: Parts, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ class TickQueries:
 
     plan_for_these: str
     page: str
+    asked_for: str
     newest: str
     fired: str
 

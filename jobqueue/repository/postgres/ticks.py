@@ -8,6 +8,7 @@ from jobqueue.outcome import storable
 from jobqueue.repository.postgres.database import Database
 from jobqueue.repository.postgres.place import read_place, write_place
 from jobqueue.repository.postgres.queries import TICKS as SQL
+from jobqueue.repository.postgres.row import stored_id
 from jobqueue.repository.postgres.tick_row import ms_of, tick_of
 from jobqueue.repository.schedules import TickFilter
 from jobqueue.tick import TickRecord
@@ -56,6 +57,13 @@ class PostgresTickRecords:
         async with self._database.transaction() as session:
             rows = await session.rows(SQL.fired, self._namespace, storable(name), *between)
         return frozenset(ms_of(row["tick_at"]) for row in rows)
+
+    async def asked_for(self, job_id: str, *, queue: str, since: datetime, until: datetime) -> str | None:
+        between = (_aware("since", since), _aware("until", until))
+        wanted = (self._namespace, storable(queue), stored_id(job_id), *between)
+        async with self._database.transaction() as session:
+            rows = await session.rows(SQL.asked_for, *wanted)
+        return rows[0]["name"] if rows else None
 
 
 def _place(cursor: str) -> tuple[datetime, int]:

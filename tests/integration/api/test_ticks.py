@@ -148,10 +148,24 @@ async def test_a_job_that_ended_still_tells_its_tick(hourly: Api, queue: JobQueu
     await asyncio.wait([scheduling])
 
 
-async def test_an_ordinary_job_was_made_by_no_schedule(api: Api) -> None:
+async def test_a_job_that_was_asked_for_still_tells_its_schedule_when_it_has_ended(
+    hourly: Api, queue: JobQueue
+) -> None:
+    made = await hourly.expect(201, "POST", "/schedules/hourly/run")
+    assert await queue.cancel(made["id"], queue="reports") == "cancelled"
+
+    job = await hourly.get(f"/jobs/{made['id']}")
+
+    assert (job["state"], job["made_by"]) == ("cancelled", {"schedule": "hourly", "tick": None})
+
+
+async def test_an_ordinary_job_was_made_by_no_schedule(api: Api, queue: JobQueue) -> None:
     made = await api.expect(201, "POST", "/jobs", json={"type": "a"})
 
     assert (await api.get(f"/jobs/{made['id']}"))["made_by"] is None
+    await queue.cancel(made["id"])
+    ended = await api.get(f"/jobs/{made['id']}")
+    assert (ended["state"], ended["made_by"]) == ("cancelled", None)
 
 
 async def test_who_may_not_read_schedules_is_not_told_which_made_a_job(guarded: Api) -> None:

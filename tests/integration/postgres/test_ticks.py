@@ -1,5 +1,6 @@
 """Records of ticks in Postgres: each once also after a failover, none lost for a bad one, and dropped in their time."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -162,6 +163,20 @@ async def test_a_page_is_read_from_an_index_and_not_sorted(
     plan = "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN {query}"))
     assert index in plan, plan
     assert "Sort" not in plan, plan
+
+
+async def test_who_asked_for_a_job_is_looked_for_in_an_index(sql: asyncpg.Connection) -> None:
+    await fill(sql)
+    query = TICKS.asked_for
+    now = datetime.now(UTC)
+    given = ["jq", "q7", "00000000-0000-7000-8000-000000000007", now - timedelta(minutes=1), now]
+    for n, value in enumerate(given, 1):
+        query = query.replace(f"${n}", f"'{value}'")
+
+    plan = "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN {query}"))
+
+    assert "Index Scan" in plan, plan
+    assert re.search(r"Index Cond: .*decided_at", plan), plan
 
 
 async def fill(sql: asyncpg.Connection) -> None:

@@ -17,6 +17,13 @@ WHERE namespace = $1
 ORDER BY decided_at DESC, record_id DESC
 LIMIT $9;
 
+-- name: asked_for
+-- $1 namespace, $2 queue, $3 job, $4 since and $5 until, of the decision.
+SELECT name
+FROM jobqueue.schedule_ticks
+WHERE namespace = $1 AND decision = 'run' AND decided_at >= $4 AND decided_at < $5 AND queue = $2 AND job_id = $3
+LIMIT 1;
+
 -- name: newest
 -- $1 namespace, $2 schedules.
 SELECT newest.*
