@@ -104,6 +104,7 @@ async def test_letters_are_found_by_what_they_are(broker: Broker, letters: DeadL
         (LetterFilter(error="valueerror"), [mail.id]),
         (LetterFilter(job_id=mail.id), [mail.id]),
         (LetterFilter(state=LetterState.REQUEUEING), []),
+        (LetterFilter(state="dead"), [report.id, mail.id]),  # type: ignore[arg-type]  # as text, as api.md says
         (LetterFilter(before=first), []),
         (LetterFilter(before=first + timedelta(milliseconds=1)), [mail.id]),
         (LetterFilter(queues=("reports", "nobody")), [report.id]),

@@ -236,7 +236,7 @@ def _arguments(where: LetterFilter) -> tuple[object, ...]:
     return (
         *(_text(text) for text in texts),
         None if where.job_id is None else uuid_of(where.job_id) or _NO_JOB,
-        None if where.state is None else where.state.value,
+        None if where.state is None else str(where.state),
         where.before,
         None if where.queues is None else [storable(queue) for queue in where.queues],
     )
