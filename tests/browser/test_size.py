@@ -26,11 +26,11 @@ COLUMNS = (
 
 
 @pytest.fixture
-def full(redis_url: str, database_url: str, namespace: str) -> Iterator[Stage]:
+def full(redis_url: str, own_database_url: str, namespace: str) -> Iterator[Stage]:
     """A stage with a long history."""
     with ThreadPoolExecutor() as aside:
-        aside.submit(lambda: asyncio.run(fill(database_url, namespace))).result()
-    with staged(redis_url, database_url, namespace, worker=False) as stage:
+        aside.submit(lambda: asyncio.run(fill(own_database_url, namespace))).result()
+    with staged(redis_url, own_database_url, namespace, worker=False) as stage:
         yield stage
 
 

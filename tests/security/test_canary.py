@@ -75,8 +75,8 @@ def guarded(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def shop(guarded: RedisServer, database_url: str, tmp_path: Path) -> Shop:
-    parts = urlsplit(database_url)
+def shop(guarded: RedisServer, own_database_url: str, tmp_path: Path) -> Shop:
+    parts = urlsplit(own_database_url)
     shop = Shop(
         tmp_path,
         REDIS_URL=f"redis://shop:{IN_REDIS_URL}@127.0.0.1:{guarded.port}/0",

@@ -166,9 +166,9 @@ async def _series(history: Executions, queue: str, begin: datetime) -> Sequence[
     return await history.series(queues=[queue], since=begin, until=until, bucket=timedelta(minutes=10))
 
 
-async def test_the_tables_are_as_they_were(queue: JobQueue, database_url: str) -> None:
+async def test_the_tables_are_as_they_were(queue: JobQueue, database_url: str, namespace: str) -> None:
     connection = await asyncpg.connect(database_url)
-    stored = await connection.fetch("SELECT error_message FROM jobqueue.dead_letters")
+    stored = await connection.fetch("SELECT error_message FROM jobqueue.dead_letters WHERE namespace = $1", namespace)
     await connection.close()
 
     assert sorted(row["error_message"] for row in stored) == sorted(STORED)

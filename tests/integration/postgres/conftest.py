@@ -21,6 +21,12 @@ PATIENCE = timedelta(seconds=30)
 
 
 @pytest.fixture
+def database_url(own_database_url: str) -> str:
+    """These tests look at whole tables, and change them."""
+    return own_database_url
+
+
+@pytest.fixture
 def settings(database_url: str) -> PostgresSettings:
     """With patience: many connect at once here, on a machine that is busy."""
     return PostgresSettings(url=database_url, acquire_timeout=PATIENCE)
