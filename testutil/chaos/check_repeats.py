@@ -92,7 +92,8 @@ def _before(start: Start, left: Settlements, attempt: int) -> Settlements:
 def _new_life(evidence: Evidence, earlier: Sequence[Start], start: Start) -> str | None:
     if start.attempt != 1 or not earlier:
         return None
-    since = earlier[-1].at - _CLOCK_S
+    # What a worker starts that is about to hear of its lost lease may come after the end of that life, and the requeue.
+    since = max((each.at for each in earlier if not _without_lease(evidence, each)), default=0.0) - _CLOCK_S
     for requeue in evidence.requeues.get(start.id, ()):
         if requeue.answered >= since and requeue.call.at <= start.at and requeue.answer not in ("refused", "not"):
             return "requeued"
@@ -101,6 +102,12 @@ def _new_life(evidence: Evidence, earlier: Sequence[Start], start: Start) -> str
             if enqueue.created and enqueue.answered >= since and enqueue.call.at <= start.at:
                 return "enqueued_again"
     return None
+
+
+def _without_lease(evidence: Evidence, start: Start) -> bool:
+    incarnation = evidence.incarnations.get(start.worker)
+    endings = () if incarnation is None else incarnation.endings
+    return any(each.why in ("lease_lost", "abandoned") and each.at <= start.at + _HEARS_LATE_S for each in endings)
 
 
 def _too_late(evidence: Evidence, earlier: Sequence[Start], start: Start) -> str | None:
