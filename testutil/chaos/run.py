@@ -41,7 +41,7 @@ _STARTED_LIMIT_S: Final = 60.0
 _READY_LIMIT_S: Final = 60.0
 _FINISH_LIMIT_S: Final = 30.0
 _DRAIN_LIMIT_S: Final = 120.0
-_SHORTEST_FOR_STALE_S: Final = 50.0
+_SHORTEST_FOR_STALE_S: Final = 100.0
 
 
 async def run(
