@@ -9,7 +9,7 @@ from jobqueue.broker.base import Enqueued, Submission
 from jobqueue.broker.timetable import Standing
 from jobqueue.clock import from_ms
 from jobqueue.errors import InvalidSchedule
-from jobqueue.planning.check import check_whole
+from jobqueue.planning.check import check_instant, check_whole
 from jobqueue.schedule import Definition, ScheduleState, tick_id
 from jobqueue.scheduler.firing import adopt, fire_due
 from jobqueue.status import Backfill, BackfillTick
@@ -53,11 +53,8 @@ async def backfill(
 
 def _check(since: datetime, until: datetime, now: datetime, limit: int) -> None:
     check_whole("limit", limit)
-    for option, instant in (("since", since), ("until", until)):
-        if not isinstance(instant, datetime) or instant.utcoffset() is None:
-            raise TypeError(
-                f"{option} must be an aware datetime such as datetime(2026, 1, 1, tzinfo=UTC), got {instant!r}"
-            )
+    check_instant("since", since)
+    check_instant("until", until)
     if until <= since:
         raise InvalidSchedule(f"until must be after since, got {_whole(since)} to {_whole(until)}")
     if until > now + _AHEAD:

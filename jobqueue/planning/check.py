@@ -20,8 +20,9 @@ def checked_filter(where: object) -> TickFilter:
     """
     if not isinstance(where, TickFilter):
         raise TypeError(f"ticks takes a TickFilter such as TickFilter(name='digest'), got {where!r}")
-    check_instant("since", where.since)
-    check_instant("until", where.until)
+    for option, instant in (("since", where.since), ("until", where.until)):
+        if instant is not None:
+            check_instant(option, instant)
     return where if where.decision is None else msgspec.structs.replace(where, decision=_decision(where.decision))
 
 
@@ -34,12 +35,12 @@ def _decision(value: str) -> Decision:
 
 
 def check_instant(option: str, instant: object) -> None:
-    """Refuse what is no instant; None is any.
+    """Refuse what is no instant.
 
     Raises:
         TypeError: it is no datetime, or not aware.
     """
-    if instant is not None and (not isinstance(instant, datetime) or instant.utcoffset() is None):
+    if not isinstance(instant, datetime) or instant.utcoffset() is None:
         raise TypeError(f"{option} must be an aware datetime such as datetime(2026, 1, 1, tzinfo=UTC), got {instant!r}")
 
 
